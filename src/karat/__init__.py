@@ -1,0 +1,82 @@
+"""How good is a self-supervised representation, sample by sample and without labels?
+
+    import karat
+
+    emb = karat.load("embeddings.npy")
+    scores = karat.score(emb)  # scores.q_score [n]: higher = better represented
+
+Every public name is loaded when it is first used: importing karat imports none of the heavy libraries.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from . import stats
+    from .embeddings import Embeddings
+    from .encoders import Encoder, load_encoder
+    from .errors import KaratError
+    from .estimators import DiscriminativeFeatures, QScorer
+    from .evaluating import evaluate
+    from .extraction import extract
+    from .measuring import measure
+    from .probing import probe
+    from .reporting import report
+    from .scoring import score
+    from .store import load
+
+    __version__: str
+
+__all__ = [
+    "DiscriminativeFeatures",
+    "Embeddings",
+    "Encoder",
+    "KaratError",
+    "QScorer",
+    "__version__",
+    "evaluate",
+    "extract",
+    "load",
+    "load_encoder",
+    "measure",
+    "probe",
+    "report",
+    "score",
+    "stats",
+]
+
+_MODULE_OF = {
+    "DiscriminativeFeatures": "estimators",
+    "Embeddings": "embeddings",
+    "Encoder": "encoders",
+    "KaratError": "errors",
+    "QScorer": "estimators",
+    "evaluate": "evaluating",
+    "extract": "extraction",
+    "load": "store",
+    "load_encoder": "encoders",
+    "measure": "measuring",
+    "probe": "probing",
+    "report": "reporting",
+    "score": "scoring",
+}
+
+if not TYPE_CHECKING:  # a type checker would take any name for granted
+
+    def __getattr__(name: str) -> object:
+        from importlib import import_module
+
+        if name == "stats":
+            value = import_module(".stats", __name__)
+        elif name == "__version__":
+            value = import_module("._version", __name__).version()
+        elif name in _MODULE_OF:
+            value = getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

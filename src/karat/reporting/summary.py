@@ -1,0 +1,146 @@
+"""The first lines of a report, in plain words: is the score informative here, what is wrong, what to do next."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from ..records import Estimate, Evaluation, Metrics, ProbeResult, Record, ScoreEvaluation, Scores
+
+# Below this AUROC an informative score is called weak (ours).
+GOOD_AUROC = 0.7
+_KEPT = 0.8
+
+
+class Verdict(NamedTuple):
+    """What the evaluation says of one score: tone is "good", "fair", "poor" or "unknown"."""
+
+    tone: str
+    sentence: str
+
+
+def summary(records: Mapping[str, Record]) -> dict[str, Any]:
+    """Headline, findings, warnings and next steps, as sentences."""
+    evaluations = [record for record in records.values() if isinstance(record, Evaluation)]
+    scores = [record for record in records.values() if isinstance(record, Scores)]
+    verdict = _verdict(evaluations, scores)
+    warnings = _unique(warning for record in scores for warning in record.health.warnings)
+    return {
+        "tone": verdict.tone,
+        "headline": verdict.sentence,
+        "findings": [*_probe_findings(records), *(line for each in evaluations for line in _evaluation_findings(each))],
+        "warnings": warnings,
+        "next_steps": _next_steps(records, evaluations, scores),
+    }
+
+
+def leading(evaluation: Evaluation) -> ScoreEvaluation | None:
+    """The row that the summary is about: q_score, else the best score without labels."""
+    rows = {row.score: row for row in evaluation.rows}
+    return rows.get("q_score") or best(evaluation, labelled=False)
+
+
+def best(evaluation: Evaluation, *, labelled: bool) -> ScoreEvaluation | None:
+    """The row with the highest AUROC among the scores with, or without, labels; `random` does not compete."""
+    rows = [row for row in evaluation.rows if row.labelled is labelled and row.score != "random"]
+    rows = [row for row in rows if not math.isnan(row.auroc.value)]
+    return max(rows, key=lambda row: row.auroc.value, default=None)
+
+
+def informative(row: ScoreEvaluation) -> bool:
+    """Whether the whole interval of AUROC lies above the 0.5 of a coin."""
+    return row.auroc.low > 0.5
+
+
+def _verdict(evaluations: list[Evaluation], scores: list[Scores]) -> Verdict:
+    if not evaluations:
+        known = "The samples are scored, but whether" if scores else "Whether"
+        return Verdict("unknown", f"{known} a score tells right from wrong here has not been tested.")
+    row = leading(evaluations[0])
+    if row is None or math.isnan(row.auroc.value):
+        return Verdict("unknown", "The probe is right, or wrong, on every sample: no score can be judged by that.")
+    if informative(row):
+        if row.auroc.value >= GOOD_AUROC:
+            return Verdict("good", f"{row.score} is informative here.")
+        return Verdict("fair", f"{row.score} is informative here, but only weakly.")
+    if row.auroc.high < 0.5:
+        return Verdict("poor", f"{row.score} points the wrong way here: wrong samples score higher than right ones.")
+    return Verdict("poor", f"{row.score} is not informative here: it does no better than a coin.")
+
+
+def _probe_findings(records: Mapping[str, Record]) -> list[str]:
+    return [
+        f"A linear probe trained on {probe.n_train:,} samples is right on {probe.accuracy:.1%} of {probe.n_val:,} others."
+        for probe in records.values()
+        if isinstance(probe, ProbeResult)
+    ]
+
+
+def _evaluation_findings(evaluation: Evaluation) -> list[str]:
+    row, ceiling = leading(evaluation), best(evaluation, labelled=True)
+    if row is None or math.isnan(row.auroc.value):
+        return []
+    against = "a coin gives 0.50"
+    if ceiling is not None:
+        against += f"; {ceiling.score}, which needs labels, {ceiling.auroc.value:.2f}"
+    found = [f"{row.score} ranks right above wrong samples with AUROC {_interval(row.auroc)}; {against}."]
+    rival = best(evaluation, labelled=False)
+    if rival is not None and rival.auroc.value > row.auroc.value:
+        overlap = " The intervals overlap: the difference may be chance." if rival.auroc.low <= row.auroc.high else ""
+        found.append(f"The best score without labels is {rival.score}, with {_interval(rival.auroc)}.{overlap}")
+    return [*found, *_setting_aside(evaluation, row)]
+
+
+def _setting_aside(evaluation: Evaluation, row: ScoreEvaluation) -> list[str]:
+    """What the risk-coverage curve says at 80% coverage."""
+    risks = [risk for coverage, risk in zip(row.coverage, row.risk, strict=True) if coverage >= _KEPT]
+    if not risks:
+        return []
+    before, after = 1 - evaluation.accuracy, risks[0]
+    change = "lowers" if after < before else "does not lower"
+    return [
+        f"Setting aside the {1 - _KEPT:.0%} of samples with the lowest {row.score} {change} the probe's error rate: "
+        f"{before:.1%} before, {after:.1%} after."
+    ]
+
+
+def _next_steps(records: Mapping[str, Record], evaluations: list[Evaluation], scores: list[Scores]) -> list[str]:
+    steps = []
+    if any(record.health.warnings for record in scores):
+        steps.append("Settle the warnings first: until then the numbers may not mean what one hopes.")
+    if not scores:
+        steps.append("Score the embeddings: karat score EMB.")
+    if not evaluations:
+        probed = any(isinstance(record, ProbeResult) for record in records.values())
+        first = "" if probed else "train a probe on labelled samples (karat probe TRAIN VAL -o RUN), then "
+        steps.append(f"To learn whether a score tells right from wrong, {first}run karat evaluate SCORES RUN.")
+    for evaluation in evaluations:
+        steps.extend(_advice(evaluation))
+    if not any(isinstance(record, Metrics) for record in records.values()):
+        steps.append("For numbers of the whole set, to compare checkpoints by: karat measure EMB.")
+    return _unique(steps)
+
+
+def _advice(evaluation: Evaluation) -> list[str]:
+    row, rival = leading(evaluation), best(evaluation, labelled=False)
+    if row is None or rival is None:
+        return []
+    if informative(row):
+        steps = [f"Look first at the samples with the lowest {row.score}: errors are more frequent there."]
+        if row.auroc.value < GOOD_AUROC:
+            steps = [f"Take {row.score} as a hint: errors are only a little more frequent among the lowest samples."]
+        if rival.auroc.low > row.auroc.high:
+            steps.append(f"Prefer {rival.score} to {row.score} here.")
+        return steps
+    if informative(rival):
+        return [f"Choose samples by {rival.score} rather than by {row.score}."]
+    return ["Do not choose samples by these scores: train the encoder longer, or use labels (the probe's confidence)."]
+
+
+def _interval(estimate: Estimate) -> str:
+    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
+
+
+def _unique(lines: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(lines))
