@@ -1,4 +1,4 @@
-"""For the reference pages: doctests in docstrings are shown as examples, not as quotations (which Markdown takes `>>>` for)."""
+"""Doctests in docstrings as examples: Markdown alone would take their `>>>` for quotations."""
 
 from __future__ import annotations
 

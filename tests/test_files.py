@@ -77,9 +77,7 @@ def test_an_exception_midway_leaves_what_was_there(target: Path, error: BaseExce
 
 @pytest.mark.usefixtures("untouched")
 @pytest.mark.parametrize("step", ["fsync", "replace"])
-def test_a_disk_that_fills_up_leaves_what_was_there(
-    target: Path, step: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_disk_that_fills_up_leaves_what_was_there(target: Path, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise FULL
 
@@ -157,7 +155,12 @@ def test_two_threads_can_write_one_file_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("path", "why"),
-    [("missing/a", "no such file or directory"), ("file/a", "not a directory"), ("folder", "is a directory"), ("/", "")],
+    [
+        ("missing/a", "no such file or directory"),
+        ("file/a", "not a directory"),
+        ("folder", "is a directory"),
+        ("/", ""),
+    ],
 )
 def test_a_place_that_cannot_be_written_is_named_with_the_reason(tmp_path: Path, path: str, why: str) -> None:
     (tmp_path / "file").touch()
@@ -191,7 +194,7 @@ def test_a_reason_is_in_words(error: OSError, words: str) -> None:
 def test_only_errors_of_the_system_are_turned_into_output_errors(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=f"{tmp_path} could not be written: the disk is full"), writing(tmp_path):
         raise FULL
-    with pytest.raises(OutputExistsError, match="^mine$"), writing(tmp_path):
+    with pytest.raises(OutputExistsError, match=r"^mine$"), writing(tmp_path):
         raise OutputExistsError("mine")
     with pytest.raises(KeyError), writing(tmp_path):
         raise KeyError

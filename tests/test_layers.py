@@ -17,7 +17,7 @@ LAYERS = (
     ("_array",),
     ("stats",),
     ("torch_stats",),
-    ("embeddings",),
+    ("embeddings", "display"),
     ("store", "records"),
     ("tables", "health", "spool"),
     ("runs", "sink"),
@@ -111,8 +111,9 @@ def imports_of(module: str, path: Path) -> Iterator[Import]:
 
 def required_by(node: ast.AST) -> str | None:
     """The library that a call `require("name", ...)` imports."""
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "require":
-        return str(ast.literal_eval(node.args[0]))
+    match node:
+        case ast.Call(func=ast.Name("require"), args=[ast.Constant(str(name)), *_]):
+            return name
     return None
 
 

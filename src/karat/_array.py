@@ -35,10 +35,12 @@ def as_rows(h: Any, name: str = "h") -> Rows:
     comes out of the kernel.
 
     Raises:
-        InputTypeError: sparse, ragged, object, string or complex input.
+        InputTypeError: sparse, ragged, masked, object, string or complex input.
         InputError: not two dimensions, no rows, or no columns.
     """
-    matrix = h if isinstance(h, np.ndarray) else _untensor(h)
+    matrix = untensor(h, name)
+    if isinstance(matrix, np.ma.MaskedArray):
+        raise InputTypeError(f"{name} is a masked array, whose hidden entries would count: {name}.filled(np.nan)")
     if not isinstance(matrix, np.ndarray) and not _sliceable(matrix):
         matrix = _to_array(matrix, name)
     shape = tuple(matrix.shape)
@@ -77,8 +79,12 @@ def as_vector(values: Any, name: str, n: int | None = None) -> np.ndarray:
 
     Raises:
         InputError: another number of dimensions or entries.
+        InputTypeError: no array at all.
     """
-    vector = np.asarray(_untensor(values))
+    try:
+        vector = np.asarray(untensor(values, name))
+    except ValueError as error:
+        raise InputTypeError(f"{name} is no vector: its entries have different lengths") from error
     if vector.ndim != 1:
         raise InputError(f"{name} has shape {list(vector.shape)}, but one value a sample is needed")
     if n is not None and len(vector) != n:
@@ -86,18 +92,25 @@ def as_vector(values: Any, name: str, n: int | None = None) -> np.ndarray:
     return vector
 
 
-def _sliceable(value: Any) -> bool:
-    return isinstance(value, Rows) and not hasattr(value, "iloc") and not hasattr(value, "tocsr")
+def untensor(value: Any, name: str) -> Any:
+    """A torch tensor as an array: detached, on the CPU, bfloat16 still bfloat16; anything else as it is.
 
-
-def _untensor(value: Any) -> Any:
+    Raises:
+        InputTypeError: a tensor without an array's memory: sparse, quantised, of an 8-bit float type.
+    """
     torch = sys.modules.get("torch")
     if torch is None or not isinstance(value, torch.Tensor):
         return value
-    tensor = value.detach().cpu()
-    if tensor.dtype == torch.bfloat16:
-        return tensor.view(torch.int16).numpy().view(BFLOAT16)
-    return tensor.numpy()
+    try:
+        if value.dtype == torch.bfloat16:
+            return value.detach().cpu().view(torch.int16).numpy().view(BFLOAT16)
+        return value.numpy(force=True)
+    except (TypeError, RuntimeError) as error:
+        raise InputTypeError(f"{name} is a {value.dtype} tensor that no array can hold: {error}") from error
+
+
+def _sliceable(value: Any) -> bool:
+    return isinstance(value, Rows) and not hasattr(value, "iloc") and not hasattr(value, "tocsr")
 
 
 def _to_array(value: Any, name: str) -> np.ndarray:

@@ -80,7 +80,7 @@ class Tally:
         """Count one chunk."""
         scored = np.flatnonzero(scores.discriminative > 0)
         least = scored[np.argsort(scores.q_score[scored], kind="stable")[:LOWEST]]
-        new = [(float(scores.q_score[row]), self._n + int(row), ids[row].item()) for row in least]
+        new = [(float(scores.q_score[row]), self._n + int(row), ids[row : row + 1].tolist()[0]) for row in least]
         self._lowest = sorted(self._lowest + new, key=lambda entry: entry[:2])[:LOWEST]
         good = ~found.bad
         self._n += len(found)

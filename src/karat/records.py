@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar
 
@@ -123,13 +123,13 @@ class Scores:
 
     def __getattr__(self, name: str) -> np.ndarray:
         if not name.startswith("_") and name in self.__dict__.get("names", ()):
-            return self.columns[name]
+            return _column(self, name)
         raise AttributeError(f"there is no score {name!r}: {', '.join(self.__dict__.get('names', ()))}")
 
     @property
     def ids(self) -> np.ndarray:
         """The samples' ids, [n]."""
-        return self.columns["id"]
+        return _column(self, "id")
 
 
 @dataclass(frozen=True)
@@ -165,14 +165,19 @@ class ProbeResult:
     columns: Columns = field(repr=False, compare=False)
 
     @property
+    def ids(self) -> np.ndarray:
+        """The validation samples' ids, [n_val]."""
+        return _column(self, "id")
+
+    @property
     def correct(self) -> np.ndarray:
         """Whether the probe is right, bool [n_val]."""
-        return self.columns["correct"]
+        return _column(self, "correct")
 
     @property
     def logits(self) -> np.ndarray:
         """The probe's logits, [n_val, k]."""
-        return self.columns["logits"]
+        return _column(self, "logits")
 
 
 @dataclass(frozen=True)
@@ -228,7 +233,8 @@ def from_dict(content: Mapping[str, Any], columns: Columns | None = None) -> Rec
         FileFormatError: not a record, of an unknown kind, written by a newer karat, or with a part missing.
     """
     kind = content.get("kind") if isinstance(content, Mapping) else None
-    if kind not in _KINDS:
+    cls = _KINDS.get(kind) if isinstance(kind, str) else None
+    if cls is None:
         raise FileFormatError(
             f"this is no record of karat: its kind is {kind!r}, known are {', '.join(sorted(_KINDS))}"
         )
@@ -236,18 +242,26 @@ def from_dict(content: Mapping[str, Any], columns: Columns | None = None) -> Rec
         raise FileFormatError(
             f"this {kind} record has schema {content.get('schema')}, this karat reads {SCHEMA}: upgrade karat"
         )
-    cls = _KINDS[kind]
-    wanted = [f.name for f in fields(cls) if f.name != "columns"]
-    missing = [name for name in wanted if name not in content]
+    names = [f.name for f in fields(cls)]
+    missing = [name for name in names if name != "columns" and name not in content]
     if missing:
         raise FileFormatError(f"this {kind} record is damaged: it lacks {', '.join(missing)}")
-    values = {name: _restore(name, content[name]) for name in wanted}
-    if "columns" in {f.name for f in fields(cls)}:
-        values["columns"] = {} if columns is None else columns
     try:
+        values = {name: _restore(name, content[name]) for name in names if name != "columns"}
+        if "columns" in names:
+            values["columns"] = {} if columns is None else columns
         return cls(**values)
-    except TypeError as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # a part of another form
         raise FileFormatError(f"this {kind} record is damaged: {error}") from error
+
+
+def _column(record: Scores | ProbeResult, name: str) -> np.ndarray:
+    try:
+        return record.columns[name]
+    except KeyError as error:
+        raise FileFormatError(
+            f"the table of this {record.kind} record lacks the column {name!r}: make the record again"
+        ) from error
 
 
 def _plain(value: Any) -> Any:
@@ -267,23 +281,7 @@ def _plain(value: Any) -> Any:
 
 def _restore(name: str, value: Any) -> Any:
     """A field from its plain form."""
-    if name == "provenance":
-        return Provenance(**value)
-    if name == "health":
-        return Health(**{**value, "warnings": tuple(value["warnings"])})
-    if name == "summary":
-        return {key: Summary(**_numbers(item)) for key, item in value.items()}
-    if name == "rows":
-        return tuple(_restore_row(row) for row in value)
-    if name in ("names", "classes"):
-        return tuple(value)
-    if name == "lowest":
-        return tuple((key, number) for key, number in value)
-    if name == "activation_share":
-        return np.asarray(value, np.float64)
-    if name == "discriminative":
-        return np.asarray(value, bool)
-    return _numbers(value) if name == "values" else value
+    return _RESTORE[name](value) if name in _RESTORE else value
 
 
 def _restore_row(row: Mapping[str, Any]) -> ScoreEvaluation:
@@ -294,3 +292,17 @@ def _restore_row(row: Mapping[str, Any]) -> ScoreEvaluation:
 def _numbers(values: Mapping[str, float | None]) -> dict[str, float]:
     """null is NaN again."""
     return {key: math.nan if value is None else value for key, value in values.items()}
+
+
+_RESTORE: dict[str, Callable[[Any], Any]] = {
+    "provenance": lambda value: Provenance(**value),
+    "health": lambda value: Health(**{**value, "warnings": tuple(value["warnings"])}),
+    "summary": lambda value: {key: Summary(**_numbers(item)) for key, item in value.items()},
+    "rows": lambda value: tuple(_restore_row(row) for row in value),
+    "names": tuple,
+    "classes": tuple,
+    "lowest": lambda value: tuple((key, number) for key, number in value),
+    "activation_share": lambda value: np.asarray(value, np.float64),
+    "discriminative": lambda value: np.asarray(value, bool),
+    "values": _numbers,
+}

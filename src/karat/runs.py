@@ -20,8 +20,8 @@ from typing import Any
 
 from ._files import digest_bytes, one_writer, write_bytes, writing
 from .errors import FileFormatError, InputError, OutputExistsError
-from .records import SCHEMA, Record, from_dict, to_dict
-from .tables import Columns, read_record, write_table
+from .records import SCHEMA, ProbeResult, Record, Scores, from_dict, to_dict
+from .tables import read_record, write_table
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def open_run(path: str | Path) -> Run:
     for entry in entries:
         try:
             records[entry["name"]] = _read(folder, entry)
-        except FileFormatError as error:
+        except InputError as error:  # damaged, or of a name that is none
             damaged[entry["name"]] = str(error)
     images = None
     try:
@@ -97,7 +97,7 @@ def add_record(path: str | Path, record: Record, *, name: str | None = None, ove
     with one_writer(folder):
         refuse_record(folder, name, overwrite=overwrite)
         entries = _index(folder) or []
-        if hasattr(record, "columns"):
+        if isinstance(record, Scores | ProbeResult):
             write_table(columns_path(folder, name), record)
         content = _json(to_dict(record))
         file = f"records/{name}.json"
@@ -141,8 +141,7 @@ def load_record(path: str | Path) -> Record:
     """
     file = Path(path)
     if file.suffix == ".json":
-        columns = file.with_suffix(".parquet")
-        return from_dict(_parse(file), Columns(columns) if columns.exists() else None)
+        return _with_columns(_parse(file), columns_path(file.parent.parent, file.stem))
     return read_record(file)
 
 
@@ -169,19 +168,33 @@ def _index(folder: Path) -> list[dict[str, str]] | None:
     entries = content.get("records")
     if content.get("schema") != SCHEMA or not isinstance(entries, list):
         raise FileFormatError(f"{folder / 'run.json'} is damaged, or of another version of karat")
-    if not all(isinstance(entry, dict) and {"name", "file", "digest"} <= entry.keys() for entry in entries):
-        raise FileFormatError(f"{folder / 'run.json'} is damaged: an entry lacks its name, file or digest")
+    for entry in entries:
+        if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("name", "digest")):
+            raise FileFormatError(f"{folder / 'run.json'} is damaged: an entry lacks its name or digest")
     return entries
 
 
 def _read(folder: Path, entry: Mapping[str, str]) -> Record:
     check_name(entry["name"])
     file = folder / "records" / f"{entry['name']}.json"
-    content = _bytes(file)
-    if digest_bytes(content) != entry["digest"]:
+    if digest_bytes(_bytes(file)) != entry["digest"]:
         raise FileFormatError(f"{file} has changed since it was written: make this record again")
-    columns = columns_path(folder, entry["name"])
-    return from_dict(json.loads(content), Columns(columns) if columns.exists() else None)
+    return _with_columns(_parse(file), columns_path(folder, entry["name"]))
+
+
+def _with_columns(content: Mapping[str, Any], table: Path) -> Record:
+    """A record with the columns in its table; without columns where the table is missing.
+
+    Raises:
+        FileFormatError: the table is that of another record, as when the writing of both was broken off.
+    """
+    record = from_dict(content)
+    if not isinstance(record, Scores | ProbeResult) or not table.exists():
+        return record
+    whole = read_record(table)
+    if whole != record:
+        raise FileFormatError(f"{table} belongs to another {record.kind} record: make this record again")
+    return whole
 
 
 def _read_images(folder: Path) -> Images | None:

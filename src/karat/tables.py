@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from ._files import atomic_path, writing
 from .errors import FileFormatError, InputError
-from .records import Record, from_dict, to_dict
+from .records import ProbeResult, Record, Scores, from_dict, to_dict
 
 _KEY = b"karat"
 
@@ -32,8 +32,14 @@ class Columns(Mapping[str, np.ndarray]):
         if name not in self._names:
             raise KeyError(name)
         if name not in self._read:
-            self._read[name] = to_numpy(pq.read_table(self.path, columns=[name]).column(0))
+            try:
+                self._read[name] = to_numpy(pq.read_table(self.path, columns=[name]).column(0))
+            except (OSError, pa.ArrowException) as error:
+                raise FileFormatError(f"{self.path}: the column {name!r} is damaged ({error})") from error
         return self._read[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names  # nothing is read
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -47,10 +53,16 @@ class TableWriter:
 
     Args:
         path: where; what was there is replaced only then.
+        whole: columns that are known from the first row to the last; they have the type of all their values, where
+            that of another column is decided by its first block.
+
+    Raises:
+        InputError: a column that no table can hold.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, whole: Mapping[str, np.ndarray] | None = None) -> None:
         self.path = path
+        self._types = {name: _type_of(values, name) for name, values in (whole or {}).items()}
         self._stack = ExitStack()
         self._writer: pq.ParquetWriter | None = None
 
@@ -63,8 +75,9 @@ class TableWriter:
 
         Raises:
             OutputError: the disk is full.
+            InputError: a column that no table can hold.
         """
-        table = pa.table({name: to_arrow(values) for name, values in columns.items()})
+        table = pa.table({name: to_arrow(values, name, self._types.get(name)) for name, values in columns.items()})
         with writing(self.path):
             if self._writer is None:
                 self._writer = pq.ParquetWriter(self._temporary, table.schema, compression="zstd")
@@ -85,10 +98,10 @@ class TableWriter:
         self._stack.__exit__(kind, error, trace)
 
 
-def write_table(path: Path, record: Record) -> None:
+def write_table(path: Path, record: Scores | ProbeResult) -> None:
     """Write the columns of a record, and the record in the metadata, atomically."""
     with TableWriter(path) as writer:
-        writer.append(record.columns if hasattr(record, "columns") else {})
+        writer.append(record.columns)
         writer.finish(record)
 
 
@@ -122,21 +135,25 @@ def open_table(path: Path) -> pq.ParquetFile:
         raise FileFormatError(f"{path} is no readable Parquet file ({error})") from error
 
 
-def to_arrow(values: np.ndarray) -> pa.Array:
+def to_arrow(values: np.ndarray, name: str, kind: pa.DataType | None = None) -> pa.Array:
     """A column: one value a sample, or a vector a sample as a fixed-size list; NaN becomes null.
 
     Raises:
-        InputError: objects of mixed types.
+        InputError: of a type, or of mixed types, that no table can hold.
     """
-    values = np.asarray(values)
     if values.ndim == 2:
         return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(values).reshape(-1)), values.shape[1])
-    if values.dtype.kind == "U":
-        return pa.array(values.tolist(), pa.string())
     try:
-        return pa.array(values, from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise InputError(f"a column mixes types that no table can hold ({error})") from error
+        if values.dtype.kind == "U":
+            return pa.array(values.tolist(), pa.string())
+        return pa.array(values, kind, from_pandas=True)
+    except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
+        raise InputError(f"the column {name!r} holds values that no table can hold ({error})") from error
+
+
+def _type_of(values: np.ndarray, name: str) -> pa.DataType:
+    """The type of a column: of objects, it depends on all of them."""
+    return to_arrow(values if values.dtype == object else values[:1], name).type
 
 
 def to_numpy(column: pa.ChunkedArray) -> np.ndarray:

@@ -1,6 +1,6 @@
-"""Sections 1 to 3, 5 (the order of features) and 9.1 of the method, one sample at a time, in exact fractions. Slow on purpose.
+"""Sections 1 to 3, 5 (the order of features) and 9.1 of the method, one sample at a time, in exact fractions.
 
-Where an L2 norm enters, it is right to 200 bits; nothing else is rounded before the result.
+Slow on purpose. Where an L2 norm enters, it is right to 200 bits; nothing else is rounded before the result.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ AUTO_EPSILONS = (4.0, 3.5, 3.0, 2.5, 2.0, 1.5, 1.0)
 
 @dataclass(frozen=True)
 class Scored:
-    """Q, |L_i|, |L_i ∩ D|, each [n]; D as a set of columns; L_i as sets; the counts behind A_j; whether halves were used."""
+    """Q, |L_i|, |L_i ∩ D|, each [n]; D and each L_i as sets of columns; n * A_j; whether halves were used."""
 
     q_score: np.ndarray
     active: np.ndarray
@@ -46,7 +46,7 @@ def highly_activating(row: Row, epsilon: float) -> set[int]:
 
 
 def closest_call(row: Row, epsilons: Iterable[float]) -> float:
-    """How near an entry's deviation (h_ij - mu_i) / sigma_i comes to an epsilon: rounding may decide where this is tiny."""
+    """How near an entry's deviation (h_ij - mu_i) / sigma_i comes to an epsilon: where tiny, rounding may decide."""
     mu, variance = moments(row)
     if variance == 0:
         return math.inf
@@ -84,7 +84,7 @@ def ranked(counts: Sequence[int], upper: float = 95) -> list[int]:
 
 
 def root(square: Fraction) -> Fraction:
-    """The square root, right to 200 bits; its denominator is a power of two, so that sums of such numbers stay small."""
+    """The square root, right to 200 bits; its denominator is a power of two, so that sums of such stay small."""
     exponent = 200 + (square.denominator.bit_length() - square.numerator.bit_length()) // 2
     return math.isqrt(int(square * Fraction(4) ** exponent)) / Fraction(2) ** exponent
 
@@ -168,8 +168,7 @@ def q_score_v1(h: np.ndarray) -> np.ndarray:
 
 
 def choose_epsilon(h: np.ndarray, *, normalize: bool = False, halves: bool | str = "auto", **band: object) -> float:
-    """Of 4, 3.5, ... 1, the largest that leaves at most 5% of the rows without a discriminative feature; where none does,
-    the one that leaves the fewest (the largest of those)."""
+    """Of 4, 3.5, ... 1, the largest that leaves at most 5% of the rows empty; else the (largest) that leaves fewest."""
     empty = {}
     for epsilon in AUTO_EPSILONS:
         scored = q_score(h, epsilon=epsilon, normalize=normalize, halves=halves, **band)  # type: ignore[arg-type]

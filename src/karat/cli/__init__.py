@@ -10,49 +10,116 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts.exceptions import MissingArgumentError, UnusedCliTokensError
 
+from .._files import reason
 from .._version import version
-from ..errors import KaratError
-from .terminal import RequirementFailed, complain, show_warning
+from ..errors import KaratError, KaratWarning
+from .requirements import RequirementFailed
+from .terminal import complain, show_warning
 
-VERBS = ("demo", "score", "measure", "extract", "probe", "evaluate", "report", "catalog")
+VERBS = {
+    "demo": "The whole story on bundled real images: features, scores, a probe, what predicts its errors, and a report.",
+    "score": "Score every sample without labels: which ones does the encoder represent badly?",
+    "measure": "Measure a whole representation: mean Q-Score, share of empty samples, effective rank.",
+    "extract": "Run an encoder over images and keep its features.",
+    "probe": "Train a linear probe on some embeddings and judge it, sample by sample, on others.",
+    "evaluate": "Do the scores predict the errors of a probe?",
+    "report": "Draw a run as one self-contained HTML page.",
+    "catalog": "List every score and metric: meaning, which way is better, what it needs, where it is from.",
+}
 
 app = App(
     name="karat",
     help="How good is a self-supervised representation, sample by sample and without labels?",
+    help_epilogue=(
+        "--debug, on any verb, shows the traceback of an error.\n"
+        "Exit status: 0 fine; 1 the data or the environment is wrong; 2 usage; 3 a --require does not hold."
+    ),
     version=version,
     help_format="plaintext",
+    default_parameter=Parameter(negative=()),
+    group_commands=Group("Verbs", sort_key=0),
+    group_arguments=Group("Arguments", sort_key=1),
+    group_parameters=Group("Options", sort_key=2),
+    suppress_keyboard_interrupt=False,
     result_action="return_value",
 )
-for verb in VERBS:
-    app.command(f"karat.cli.{verb}:{verb}", name=verb)
+for position, (verb, line) in enumerate(VERBS.items()):
+    app.command(f"karat.cli.{verb}:{verb}", name=verb, help=line, sort_key=position)
+for flag in (*app.help_flags, *app.version_flags):
+    app[flag].sort_key = len(VERBS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in given
+    try:
+        _call([token for token in given if token != "--debug"])
+    except CycloptsError as error:
+        complain(_usage(error, given))
+        return 2
+    except RequirementFailed as error:
+        complain(str(error))
+        return 3
+    except KeyboardInterrupt:
+        complain("stopped")
+        return 130
+    except BrokenPipeError:  # the reader went away, as `head` does: nothing to tell anybody
+        _abandon_stdout()
+        return 1
+    except Exception as error:
+        if "--debug" in given:
+            raise
+        _abandon_stdout()
+        complain(_sentence(error))
+        return 1
+    return 0
+
+
+def _call(tokens: list[str]) -> None:
+    """Run the verb, and see its output through; of warnings only karat's own are shown."""
     with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("default", KaratWarning)
         warnings.showwarning = show_warning
         try:
-            app([token for token in given if token != "--debug"], print_error=False, exit_on_error=False)
+            app(tokens, print_error=False, exit_on_error=False)
+        finally:
+            if sys.stdout is not None:  # as it is where the shell closed it: >&-
+                sys.stdout.flush()
+
+
+def _usage(error: CycloptsError, given: Sequence[str]) -> str:
+    """What is wrong with the command, and where to read how it should be."""
+    command = f"karat {given[0]}" if given and given[0] in VERBS else "karat"
+    match error:
+        case UnusedCliTokensError():
+            text = f"{command} has no use for {' '.join(error.unused_tokens or ())}"
+        case MissingArgumentError() if error.argument is not None and not error.argument.tokens:
+            text = f"{command} needs {error.argument.name}"
+        case _:
+            text = str(error).rstrip(".")
+    return f"{text} ({command} --help)"
+
+
+def _sentence(error: Exception) -> str:
+    """An error as a user should see it."""
+    match error:
+        case KaratError():
+            return str(error)
+        case MemoryError():
+            return f"there is not enough memory: {error}" if str(error) else "there is not enough memory"
+        case OSError():
+            return f"{error.filename}: {reason(error)}" if error.filename else reason(error)
+    return f"unexpected {type(error).__name__}: {error} (an error in karat; --debug shows where)"
+
+
+def _abandon_stdout() -> None:
+    """Where stdout takes no more, send the rest nowhere: the interpreter flushes once more when it ends."""
+    try:
+        if sys.stdout is not None:
             sys.stdout.flush()
-        except CycloptsError as error:
-            complain(f"{error} (karat --help, karat VERB --help)")
-            return 2
-        except RequirementFailed as error:
-            complain(str(error))
-            return 3
-        except BrokenPipeError:  # the reader went away, as `head` does: nothing to tell anybody
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 1
-        except KeyboardInterrupt:
-            complain("stopped")
-            return 130
-        except (KaratError, MemoryError) as error:
-            if debug:
-                raise
-            complain(str(error) or "out of memory")
-            return 1
-    return 0
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import json as json_module
 from dataclasses import asdict
+from typing import Annotated
 
-from rich.console import Console
-from rich.table import Table
+from cyclopts import Parameter
 
 from ..catalog import CATALOG
-from . import terminal
+from . import results
 
-_DIRECTIONS = {1: "higher", -1: "lower", 0: "-"}
+_BETTER = {1: "higher", -1: "lower", 0: ""}
 
 
-def catalog(*, json: terminal.Json = False) -> None:
-    """List every score and metric: what it means, which way is better, what it needs, where it is from."""
+def catalog(
+    *, json: Annotated[bool, Parameter(show_default=False, help="Print the catalogue as JSON, not as a table.")] = False
+) -> None:
     if json:
         print(json_module.dumps([asdict(row) for row in CATALOG], indent=1))
         return
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("name", "kind", "meaning", "better", "needs", "source"):
-        table.add_column(name)
+    listed = results.table(None)
+    for name in ("name", "kind", "better"):
+        listed.add_column(name, no_wrap=True)
+    for name in ("meaning", "needs", "source"):
+        listed.add_column(name)
     for row in CATALOG:
-        table.add_row(row.name, row.kind, row.meaning, _DIRECTIONS[row.direction], ", ".join(row.needs), row.source)
-    Console(highlight=False).print(table)
+        listed.add_row(row.name, row.kind, _BETTER[row.direction], row.meaning, ", ".join(row.needs), row.source)
+    results.print_blocks(listed)

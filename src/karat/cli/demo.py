@@ -8,20 +8,21 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from .. import demo as demonstration
-from . import inputs, terminal
+from . import inputs, results, terminal
 
 
 def demo(
     *,
-    out: Annotated[Path, Parameter(name=("-o", "--out"), help="Run folder to write.")] = Path("karat-demo"),
+    out: Annotated[Path, Parameter(name=("-o", "--out"), metavar="RUN", help="Run folder to write.")] = Path(
+        "karat-demo"
+    ),
     seed: inputs.Seed = 0,
-    overwrite: terminal.Overwrite = False,
+    overwrite: inputs.Overwrite = False,
 ) -> None:
-    """The whole story on bundled real images: features, scores, a probe, what predicts its errors, and a report."""
     with terminal.progress("extracting") as progress:
         found = demonstration.demo(out, seed=seed, overwrite=overwrite, progress=progress)
     for warning in found.scores.health.warnings:
         terminal.warn(warning)
-    for record in (found.scores, found.metrics, found.probe, found.evaluation):
-        terminal.show(record, as_json=False)
+    records = (found.scores, found.metrics, found.probe, found.evaluation)
+    results.print_blocks(*(block for record in records for block in results.blocks_of(record)))
     terminal.say(f"open {found.report} to look at the worst and the best images")

@@ -9,24 +9,28 @@ from cyclopts import Parameter
 
 from .. import extraction
 from ..encoders import load_encoder
-from . import terminal
+from . import inputs, terminal
 
 
 def extract(
-    encoder: Path,
-    images: str,
+    encoder: Annotated[Path, Parameter(help="An encoder's weights: a .safetensors file of karat.")],
+    images: Annotated[
+        str, Parameter(help="A folder of images, or an .npz with `images`, or with `bytes` and `offsets`.")
+    ],
+    /,
     *,
-    out: Annotated[Path, Parameter(name=("-o", "--out"), help="Embeddings folder to write, NAME.emb.")],
-    batch_size: Annotated[int, Parameter(help="Images in one call of the encoder.")] = 256,
-    device: Annotated[str, Parameter(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    workers: Annotated[int, Parameter(help="Threads that decode images ahead.")] = 1,
-    overwrite: terminal.Overwrite = False,
+    out: Annotated[Path, Parameter(name=("-o", "--out"), metavar="EMB", help="Embeddings folder to write, NAME.emb.")],
+    batch_size: Annotated[
+        int, Parameter(metavar="N", converter=inputs.whole(at_least=1), help="Images in one call of the encoder.")
+    ] = 256,
+    device: Annotated[
+        str, Parameter(metavar="NAME", help="auto (a GPU where there is one), cpu, cuda, cuda:1 ...")
+    ] = "auto",
+    workers: Annotated[
+        int, Parameter(metavar="N", converter=inputs.whole(at_least=0), help="Threads that decode images ahead.")
+    ] = 1,
+    overwrite: inputs.Overwrite = False,
 ) -> None:
-    """Run ENCODER over IMAGES and keep its features.
-
-    ENCODER is a .safetensors file of karat. IMAGES is a folder, or an .npz (`images`, or `bytes` and
-    `offsets`).
-    """
     with terminal.progress("extracting") as progress:
         emb = extraction.extract(
             load_encoder(encoder),

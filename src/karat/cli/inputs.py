@@ -1,36 +1,98 @@
-"""Options that several verbs share, and how embeddings are read from them."""
+"""Arguments and options that several verbs share, and how embeddings are read from them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
+from cyclopts.validators import Number
 
 from ..embeddings import Embeddings
 from ..stats.reference import Halves
 from ..store import load
 
-Key = Annotated[str | None, Parameter(help="Array of an .npz, .safetensors or .pt file.")]
-Column = Annotated[str | None, Parameter(help="Column of a Parquet or Arrow file that holds the vectors.")]
-Labels = Annotated[str | None, Parameter(help="Labels: .npy, .txt, .csv, or FILE.parquet:COLUMN.")]
-Ids = Annotated[str | None, Parameter(help="Ids: .npy, .txt, .csv, or FILE.parquet:COLUMN.")]
+_FORMATS = ".npy, .npz, .safetensors, .pt, .parquet, .arrow, .feather or an .emb folder"
+
+
+def whole(*, at_least: int) -> Callable[[Any, Sequence[Token]], int]:
+    """A converter of a whole number."""
+
+    def convert(_: Any, tokens: Sequence[Token]) -> int:
+        text = tokens[0].value
+        if not text.lstrip("+-").isdecimal() or int(text) < at_least:
+            raise ValueError(f"{text} is no whole number of at least {at_least}")
+        return int(text)
+
+    return convert
+
+
+def _epsilon(_: Any, tokens: Sequence[Token]) -> float | Literal["auto"]:
+    text = tokens[0].value
+    if text == "auto":
+        return "auto"
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{text} is neither a number nor auto") from None
+
+
+EmbeddingsPath = Annotated[Path, Parameter(help=f"{_FORMATS[0].upper()}{_FORMATS[1:]}: one row a sample.")]
 Reference = Annotated[
     Path | None,
+    Parameter(metavar="EMB", help="Embeddings that the discriminative features are fitted on; by default the same."),
+]
+Key = Annotated[
+    str | None,
     Parameter(
-        help="Embeddings that the discriminative features are fitted on; the scored ones themselves if left out."
+        metavar="NAME", help="Array of an .npz, .safetensors or .pt that holds the matrix, where there are several."
     ),
 ]
-Epsilon = Annotated[float | Literal["auto"], Parameter(help="Threshold in standard deviations, or auto.")]
-Lower = Annotated[float, Parameter(help="Lower percentile of the activation shares that are discriminative.")]
-Upper = Annotated[float, Parameter(help="Upper percentile of the activation shares that are discriminative.")]
-OverChoice = Annotated[Literal["active", "all"], Parameter(help="Features that the percentiles are taken over.")]
-Normalize = Annotated[bool, Parameter(negative="", help="L2-normalise each row first.")]
-HalvesChoice = Annotated[
-    Literal["auto", "true", "false"], Parameter(help="Centre signed features and split them in two halves.")
+Column = Annotated[str | None, Parameter(metavar="NAME", help="The same for a list column of a Parquet or Arrow file.")]
+Labels = Annotated[
+    str | None, Parameter(metavar="FILE", help="One label a sample: .npy, .txt, .csv[:COLUMN] or .parquet[:COLUMN].")
 ]
-Seed = Annotated[int, Parameter(help="Seed of everything random; recorded.")]
-Threads = Annotated[int | None, Parameter(help="Threads; KARAT_NUM_THREADS, else all processors, if left out.")]
+Ids = Annotated[
+    str | None,
+    Parameter(metavar="FILE", help="One id a sample, likewise; by default those in the file, or row numbers."),
+]
+Epsilon = Annotated[
+    float | Literal["auto"],
+    Parameter(
+        metavar="NUMBER|auto",
+        converter=_epsilon,
+        show_choices=False,
+        help="A feature is highly active this many standard deviations above the sample's mean; auto: as high as the data allow.",
+    ),
+]
+Lower = Annotated[
+    float,
+    Parameter(
+        metavar="PERCENT",
+        validator=Number(gte=0, lte=100),
+        help="Percentile of the activation shares from which features are discriminative,",
+    ),
+]
+Upper = Annotated[
+    float, Parameter(metavar="PERCENT", validator=Number(gte=0, lte=100), help="and up to which they are.")
+]
+OverChoice = Annotated[Literal["active", "all"], Parameter(help="Features that the percentiles are taken over.")]
+Normalize = Annotated[bool, Parameter(show_default=False, help="L2-normalise each sample first.")]
+HalvesChoice = Annotated[
+    Literal["auto", "true", "false"],
+    Parameter(help="Centre features and split them in a positive and a negative half; auto: where they are signed."),
+]
+Seed = Annotated[
+    int, Parameter(metavar="N", converter=whole(at_least=0), help="Seed of everything random; it is recorded.")
+]
+Threads = Annotated[
+    int | None,
+    Parameter(
+        metavar="N", converter=whole(at_least=1), help="Threads; by default KARAT_NUM_THREADS, else one a processor."
+    ),
+]
+Overwrite = Annotated[bool, Parameter(name="--overwrite", show_default=False, help="Replace outputs that exist.")]
 
 
 def read(
@@ -38,6 +100,14 @@ def read(
 ) -> Embeddings:
     """Embeddings from a file or folder."""
     return load(path, key=key, column=column, labels=labels, ids=ids)
+
+
+def read_reference(path: Path | None, embeddings: Path, key: str | None, column: str | None) -> Embeddings | None:
+    """The reference, where there is one; --key and --column are for it too if it is a file of the same kind."""
+    if path is None:
+        return None
+    alike = path.suffix.lower() == embeddings.suffix.lower()
+    return load(path, key=key if alike else None, column=column if alike else None)
 
 
 def halves_of(choice: Literal["auto", "true", "false"]) -> Halves:

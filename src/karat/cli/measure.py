@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from .. import measuring
-from . import inputs, terminal
+from . import inputs, requirements, results, terminal
 
 
 def measure(
-    embeddings: Path,
+    embeddings: inputs.EmbeddingsPath,
+    /,
     *,
     reference: inputs.Reference = None,
     epsilon: inputs.Epsilon = 4.0,
@@ -22,14 +21,16 @@ def measure(
     threads: inputs.Threads = None,
     key: inputs.Key = None,
     column: inputs.Column = None,
-    json: terminal.Json = False,
-    require: terminal.Require = None,
+    ids: inputs.Ids = None,
+    json: results.Json = False,
+    require: requirements.Require = None,
 ) -> None:
-    """Measure a whole representation: mean Q-Score, share of empty samples, effective rank."""
+    emb = inputs.read(embeddings, key, column, ids=ids)
+    ref = inputs.read_reference(reference, embeddings, key, column)
     with terminal.progress("measuring"):
         result = measuring.measure(
-            inputs.read(embeddings, key, column),
-            reference=None if reference is None else inputs.read(reference, key, column),
+            emb,
+            reference=ref,
             epsilon=epsilon,
             lower=lower,
             upper=upper,
@@ -39,4 +40,4 @@ def measure(
             seed=seed,
             threads=threads,
         )
-    terminal.show(result, as_json=json, require=require)
+    results.show(result, as_json=json, require=require)

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from .. import catalog, scoring
-from . import inputs, terminal
+from .. import scoring
+from ..catalog import DEFAULT_SCORES, score_names
+from ..embeddings import Embeddings
+from . import inputs, requirements, results, terminal
+
+
+def _names(text: str) -> str | Sequence[str]:
+    return "all" if text == "all" else [name.strip() for name in text.split(",")]
+
+
+def _check_names(_: Any, text: str) -> None:
+    score_names(_names(text))
 
 
 def score(
-    embeddings: Path,
+    embeddings: inputs.EmbeddingsPath,
+    /,
     *,
     reference: inputs.Reference = None,
-    scores: Annotated[str, Parameter(help="Scores, separated by commas, or all (karat catalog).")] = ",".join(
-        catalog.DEFAULT_SCORES
-    ),
+    scores: Annotated[
+        str,
+        Parameter(metavar="NAMES", validator=_check_names, help="Scores, separated by commas, or all (karat catalog)."),
+    ] = ",".join(DEFAULT_SCORES),
     epsilon: inputs.Epsilon = 4.0,
     lower: inputs.Lower = 50,
     upper: inputs.Upper = 95,
@@ -28,32 +40,31 @@ def score(
     halves: inputs.HalvesChoice = "auto",
     seed: inputs.Seed = 0,
     on_bad_rows: Annotated[
-        Literal["error", "drop"], Parameter(help="Rows with NaN or infinity: refuse them, or give them null scores.")
+        Literal["error", "drop"], Parameter(help="Refuse rows with NaN or infinity, or give them null scores.")
     ] = "error",
     threads: inputs.Threads = None,
+    out: Annotated[Path, Parameter(name=("-o", "--out"), metavar="FILE", help="Scores, as Parquet.")] = Path(
+        "scores.parquet"
+    ),
     keep_activations: Annotated[
-        bool, Parameter(negative="", help="Also write activations/ and features.parquet beside the scores.")
+        bool, Parameter(show_default=False, help="Also write activations/ and features.parquet beside the scores.")
     ] = False,
-    out: Annotated[Path, Parameter(name=("-o", "--out"), help="Scores file.")] = Path("scores.parquet"),
     key: inputs.Key = None,
     column: inputs.Column = None,
     labels: inputs.Labels = None,
     ids: inputs.Ids = None,
-    overwrite: terminal.Overwrite = False,
-    json: terminal.Json = False,
-    require: terminal.Require = None,
+    overwrite: inputs.Overwrite = False,
+    json: results.Json = False,
+    require: requirements.Require = None,
 ) -> None:
-    """Score every sample of EMBEDDINGS without labels: which ones does the encoder represent badly?
-
-    EMBEDDINGS is an .npy, .npz, .safetensors, .pt, .parquet or .arrow file, or an .emb folder.
-    """
     emb = inputs.read(embeddings, key, column, labels, ids)
+    ref = inputs.read_reference(reference, embeddings, key, column)
     started = time.perf_counter()
     with terminal.progress("scoring") as progress:
         result = scoring.score(
             emb,
-            reference=None if reference is None else inputs.read(reference, key, column),
-            scores="all" if scores == "all" else [name.strip() for name in scores.split(",")],
+            reference=ref,
+            scores=_names(scores),
             epsilon=epsilon,
             lower=lower,
             upper=upper,
@@ -68,12 +79,14 @@ def score(
             overwrite=overwrite,
             progress=progress,
         )
-    seconds = time.perf_counter() - started
     for warning in result.health.warnings:
         terminal.warn(warning)
-    size = emb.n * emb.d * emb.dtype.itemsize
-    terminal.say(
-        f"{emb.n:,} samples, {size / 1e6:,.0f} MB in {seconds:.2f} s ({seconds / emb.n * 1e6:.2f} s per million rows) "
-        f"-> {os.fspath(out)}"
+    terminal.say(f"{_speed(emb, time.perf_counter() - started)} -> {out}")
+    results.show(result, as_json=json, require=require)
+
+
+def _speed(emb: Embeddings, seconds: float) -> str:
+    megabytes = emb.n * emb.d * emb.dtype.itemsize / 1e6
+    return (
+        f"{emb.n:,} samples, {megabytes:,.1f} MB in {seconds:.2f} s ({seconds / emb.n * 1e6:,.1f} s per million rows)"
     )
-    terminal.show(result, as_json=json, require=require)

@@ -42,9 +42,9 @@ def content(
         damaged: name of a part that could not be read -> why.
 
     Returns:
-        {"schema", "title", "karat", "summary", "damaged", "sections"}, JSON values only; numbers that are not defined are
-        None. Each section has "kind", "record" (its name, where there are several of its kind, else None) and, where it
-        could not be made, nothing but "damaged": why.
+        {"schema", "title", "karat", "summary", "damaged", "sections"}, JSON values only; numbers that are not defined
+        are None. Each section has "kind", "record" (its name, where there are several of its kind, else None) and,
+        where it could not be made, nothing but "damaged": why.
 
     Raises:
         InputError: no scores record has the score `by`.
@@ -92,7 +92,7 @@ def _sections(kind: str, records: Mapping[str, _Kind], build: Callable[[str, _Ki
 def _check(by: str | None, scores: Mapping[str, Scores]) -> None:
     known = dict.fromkeys(name for record in scores.values() for name in record.names)
     if by is not None and by not in known:
-        raise InputError(f"by={by!r} is no score of this report: choose from {', '.join(known) or 'none (it has no scores)'}")
+        raise InputError(f"by={by!r} is no score of this report: {', '.join(known) or 'it has none'}")
 
 
 def _order(scores: Scores, by: str | None) -> str:
@@ -142,9 +142,11 @@ def _metrics(metrics: Metrics) -> Json:
 
 
 def _probe(probe: ProbeResult) -> Json:
-    found = {"accuracy": probe.accuracy, "n_train": probe.n_train, "n_val": probe.n_val, "classes": len(probe.classes)}
-    found["head"] = pairs({key: round(value, 4) if isinstance(value, float) else value for key, value in probe.head.items()})
+    found = {"accuracy": probe.accuracy, "n_train": probe.n_train, "n_val": probe.n_val}
+    head = {key: round(value, 4) if isinstance(value, float) else value for key, value in probe.head.items()}
+    table: Json = {"rows": None, "damaged_table": None}
     try:
-        return found | {"rows": class_table(probe), "damaged_table": None}
+        table["rows"] = class_table(probe)
     except FileFormatError as error:
-        return found | {"rows": None, "damaged_table": str(error)}
+        table["damaged_table"] = str(error)
+    return {**found, "classes": len(probe.classes), "head": pairs(head), **table}

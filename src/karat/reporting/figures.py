@@ -94,10 +94,9 @@ def risk_coverage(curves: Sequence[Json], *, width: int) -> str:
     names = [curve["score"] for curve in curves]
     x = alt.X("coverage:Q", title="share of samples kept, highest scores first")
     y = alt.Y("risk:Q", title="error rate among them", axis=_bare(format="~%", tickCount=5))
-    chart = _chart(points).mark_line(strokeWidth=2).encode(
-        x=x.axis(grid=False, format="~%", tickCount=5), y=y, **_series(names, colors, dashes, columns=2 if width < 400 else 4)
-    )  # fmt: skip
-    return _svg(chart, width, 260)
+    series = _series(names, colors, dashes, columns=2 if width < 400 else 4)
+    lines = _chart(points).mark_line(strokeWidth=2)
+    return _svg(lines.encode(x=x.axis(grid=False, format="~%", tickCount=5), y=y, **series), width, 260)
 
 
 def _style(curve: Json, index: int) -> tuple[str, list[int]]:
@@ -113,8 +112,8 @@ def share_curve(data: Json, *, width: int) -> str:
     """Activation share of the features in rising order, the band of discriminative ones marked."""
     alt = _altair()
     points = [{"rank": rank, "share": share} for rank, share in zip(data["rank"], data["share"], strict=True)]
-    scale = alt.Scale(domain=[0, data["features"] + 1], nice=False)
-    x = alt.X("rank:Q", title="features, by rising activation share", scale=scale, axis=alt.Axis(grid=False, tickCount=5))
+    scale, axis = alt.Scale(domain=[0, data["features"] + 1], nice=False), alt.Axis(grid=False, tickCount=5)
+    x = alt.X("rank:Q", title="features, by rising activation share", scale=scale, axis=axis)
     y = alt.Y("share:Q", title="activation share", axis=_bare(format="~%", tickCount=4))
     line = _chart(points).mark_line(color=_VARIABLES["right"], strokeWidth=2, interpolate="monotone").encode(x=x, y=y)
     if data["band"] is None:

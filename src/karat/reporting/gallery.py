@@ -32,9 +32,10 @@ def sheets(samples: Samples, chosen: Mapping[str, np.ndarray], pictures: Mapping
 
 
 def choose(samples: Samples, *, places: int = PLACES, seed: int = 0) -> dict[str, np.ndarray]:
-    """The rows to show: "by_rule" (Q-Score 0 by rule; drawn at random, in no order), "lowest" first and "highest" first.
+    """The rows to show: "by_rule" (Q-Score 0 by rule, in no order), "lowest" first, and "highest" first.
 
-    Samples of equal score come in random order, so that no order in the file shows through.
+    Those of 0 by rule are drawn at random, and samples of equal score come in random order, so that no order in the
+    file shows through.
     """
     generator = np.random.default_rng(seed)
     by_rule = np.flatnonzero(samples.by_rule)
@@ -57,10 +58,11 @@ def pictures_of(ids: list[str], source: ImageSource, paths: Mapping[str, str] | 
         source: the images.
         paths: id -> path in the source; None: the source has the same ids.
     """
-    wanted = {name: name if paths is None else paths.get(name) for name in ids}
+    path_of = {name: name if paths is None else paths.get(name, "") for name in ids}
+    wanted = set(path_of.values())
     known = names(source.ids if paths is None else source.paths)
-    row_of = {name: row for row, name in enumerate(known) if name in set(wanted.values())}
-    return {name: _picture(source, row_of.get(key)) for name, key in wanted.items()}
+    row_of = {path: row for row, path in enumerate(known) if path in wanted}
+    return {name: _picture(source, row_of.get(path)) for name, path in path_of.items()}
 
 
 def _picture(source: ImageSource, row: int | None) -> Json:
@@ -76,12 +78,11 @@ def _picture(source: ImageSource, row: int | None) -> Json:
 def _data_uri(pixels: np.ndarray) -> str:
     """uint8 [h, w, 3] -> a PNG where it is small, else a JPEG."""
     image = require("PIL.Image", "pictures in a report").fromarray(pixels)
-    kind, options = "png", {"optimize": True}
-    if max(image.size) > SHOWN:
-        image.thumbnail((STORED, STORED))
-        kind, options = "jpeg", {"quality": 85}
+    small = max(image.size) <= SHOWN
+    image.thumbnail((STORED, STORED))
+    kind = "png" if small else "jpeg"
     file = io.BytesIO()
-    image.save(file, format=kind, **options)
+    image.save(file, format=kind, optimize=True, **({} if small else {"quality": 85}))
     return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 

@@ -34,10 +34,10 @@ def report(
     title: str | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write what records say as one HTML file: a summary in plain words, tables, figures, the best and the worst images.
+    """Write what records say as one HTML file: a summary in plain words, tables, figures and pictures.
 
-    The file opens from disk, asks nothing of the network, runs no script, and holds its pictures. A part of a run that is
-    missing or damaged is named in its place. Equal input gives equal bytes.
+    The file opens from disk, asks nothing of the network, runs no script, and holds its pictures. A part of a run that
+    is missing or damaged is named in its place. Equal input gives equal bytes.
 
     Args:
         source: a run's folder, the file of one record (scores.parquet), a record, or several records.
@@ -99,11 +99,11 @@ def _run(source: str | os.PathLike[str] | Record | Iterable[Record]) -> Run:
         return run
     records = [source] if isinstance(source, Record) else source
     if not isinstance(records, Iterable):
-        raise InputTypeError(f"source is a {type(source).__name__}, but a run's folder, a record or a list of records is needed")
+        raise InputTypeError(f"source is a {type(source).__name__}, but a run's folder or records are needed")
     named: dict[str, Record] = {}
     for record in records:
         if not isinstance(record, Record):
-            raise InputTypeError(f"source holds a {type(record).__name__}, but records are needed (karat.score makes one)")
+            raise InputTypeError(f"source holds a {type(record).__name__}, but only records can be reported")
         same = sum(other.kind == record.kind for other in named.values())
         named[f"{record.kind}-{same + 1}" if same else record.kind] = record
     if not named:

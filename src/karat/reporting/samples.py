@@ -71,14 +71,15 @@ def column(record: Scores | ProbeResult, name: str, n: int | None = None) -> np.
     Raises:
         FileFormatError: the table or the column is missing, cannot be read, or has another length.
     """
+    what = f"the column {name!r} of the {record.kind} record"
     try:
         values = np.asarray(record.columns[name])
     except KeyError as error:
-        raise FileFormatError(f"the table of the {record.kind} record lacks the column {name!r}") from error
+        raise FileFormatError(f"{what} is missing") from error
     except (OSError, ValueError) as error:
-        raise FileFormatError(f"the column {name!r} of the {record.kind} record cannot be read: make it again") from error
+        raise FileFormatError(f"{what} cannot be read: make it again") from error
     if n is not None and len(values) != n:
-        raise FileFormatError(f"the column {name!r} of the {record.kind} record has {len(values)} rows, but {n} are needed")
+        raise FileFormatError(f"{what} has {len(values)} rows, but {n} are needed")
     return values
 
 

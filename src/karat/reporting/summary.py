@@ -71,7 +71,7 @@ def _verdict(evaluations: list[Evaluation], scores: list[Scores]) -> Verdict:
 
 def _probe_findings(records: Mapping[str, Record]) -> list[str]:
     return [
-        f"A linear probe trained on {probe.n_train:,} samples is right on {probe.accuracy:.1%} of {probe.n_val:,} others."
+        f"A linear probe, trained on {probe.n_train:,} samples, is right on {probe.accuracy:.1%} of {probe.n_val:,}."
         for probe in records.values()
         if isinstance(probe, ProbeResult)
     ]

@@ -10,44 +10,66 @@ from typing import Any
 import numpy as np
 
 from ..catalog import ROWS
-from ..records import Evaluation, Metrics, ProbeResult, Provenance, Record, ScoreEvaluation, Scores, to_dict
+from ..records import Evaluation, Health, Metrics, ProbeResult, Provenance, Record, ScoreEvaluation, Scores, to_dict
 from .gallery import shortened
 from .samples import column, names
 
 MOST_CLASSES = 30
 
 Json = dict[str, Any]
+_HealthRow = tuple[str, float, str, str]
 
 
 def health_table(scores: Scores) -> list[Json]:
     """Groups of rows: "name", "value", "unit" (count, share, number, yes) and "meaning"."""
     health = scores.health
-    features = len(scores.discriminative)
-    samples = [
+    groups = {
+        "Samples": _sample_rows(health),
+        "Features": _feature_rows(health),
+        "High activations": _activation_rows(health, scores.epsilon, len(scores.discriminative)),
+    }
+    keys = ("name", "value", "unit", "meaning")
+    return [
+        {"group": group, "rows": [dict(zip(keys, row, strict=True)) for row in rows]} for group, rows in groups.items()
+    ]
+
+
+def _sample_rows(health: Health) -> list[_HealthRow]:
+    first = f"{health.duplicates_checked:,}"
+    return [
         ("samples", health.n, "count", "rows of h that were scored"),
         ("left out", health.bad_rows, "count", "rows with NaN or infinity; they have no score"),
-        ("repeated", health.duplicate_rows, "count", f"equal to an earlier row, of the first {health.duplicates_checked:,}"),
+        ("repeated", health.duplicate_rows, "count", f"equal to an earlier row, of the first {first}"),
         ("constant", health.constant_rows, "count", "rows whose features are all equal; they score 0"),
         ("zero", health.zero_rows, "count", "constant rows that are all zero"),
     ]
-    entries = [
+
+
+def _feature_rows(health: Health) -> list[_HealthRow]:
+    return [
         ("features", health.d, "count", "columns of h"),
         ("zeros", health.zero_share, "share", "of all entries; many after a ReLU"),
         ("negative", health.negative_share, "share", "of all entries; none after a ReLU"),
-        ("split into halves", health.halves, "yes", "signed columns are centred and split into a positive and a negative half"),
+        (
+            "split in halves",
+            health.halves,
+            "yes",
+            "signed columns are centred and split by sign into two features each",
+        ),
         ("spread", health.spread, "number", "of the directions of the rows: 0 is collapsed, 0.1 to 1 is usual"),
     ]
-    activations = [
-        ("threshold ε", scores.epsilon, "number", "highly active: above the sample's mean by more than ε standard deviations"),
+
+
+def _activation_rows(health: Health, epsilon: float, features: int) -> list[_HealthRow]:
+    found, mean = health.discriminative_features, health.mean_discriminative
+    return [
+        ("threshold ε", epsilon, "number", "highly active is what exceeds the sample's mean by ε standard deviations"),
         ("dead features", health.dead_features, "count", f"of {features:,}: never highly active in the reference"),
-        ("discriminative features", health.discriminative_features, "count", "|D|: active in neither too few nor too many samples"),
+        ("discriminative features", found, "count", "|D|: highly active in neither too few nor too many samples"),
         ("highly active", health.mean_active, "number", "features a sample has on average, |L|"),
-        ("of these discriminative", health.mean_discriminative, "number", "on average, |L ∩ D|: the Q-Score rests on these"),
+        ("of these discriminative", mean, "number", "on average, |L ∩ D|: the Q-Score rests on these"),
         ("without any", health.empty_share, "share", "of the samples have no such feature: their Q-Score is 0 by rule"),
     ]
-    groups = {"Samples": samples, "Features": entries, "High activations": activations}
-    keys = ("name", "value", "unit", "meaning")
-    return [{"group": name, "rows": [dict(zip(keys, row, strict=True)) for row in rows]} for name, rows in groups.items()]
 
 
 def score_table(scores: Scores) -> list[Json]:
@@ -61,10 +83,11 @@ def evaluation_table(evaluation: Evaluation) -> Json:
     plain = {row["score"]: row for row in to_dict(evaluation)["rows"]}
     rows = sorted(evaluation.rows, key=_rank)
     right, wrong = evaluation.accuracy, 1 - evaluation.accuracy
+    areas = {"auroc": 0.5, "auprc": right, "auprc_error": wrong, "aurc": wrong, "augrc": wrong / 2}
     return {
         "rivals": [_measures(plain[row.score], row) for row in rows if not row.labelled],
         "ceiling": [_measures(plain[row.score], row) for row in rows if row.labelled],
-        "chance": {"auroc": 0.5, "auprc": right, "auprc_error": wrong, "fpr95": 0.95, "aurc": wrong, "augrc": wrong / 2},
+        "chance": {**areas, "fpr95": 0.95},
     }
 
 
@@ -123,10 +146,7 @@ def _class_row(name: str, correct: np.ndarray, predictions: np.ndarray) -> Json:
 
 def provenance_table(records: Mapping[str, Record]) -> list[Json]:
     """How each record was made."""
-    return [
-        {"name": name, "kind": record.kind, **_provenance(record.provenance)}
-        for name, record in records.items()
-    ]
+    return [{"name": name, "kind": record.kind, **_provenance(record.provenance)} for name, record in records.items()]
 
 
 def _provenance(provenance: Provenance) -> Json:

@@ -252,7 +252,10 @@ def refuse_bad(bad: np.ndarray, start: int = 0, ids: np.ndarray | None = None) -
 
 
 def _bits(block: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Half precision as its bits, and whether it is bfloat16; other types as they are. Read-only: compiled once for both."""
+    """Half precision as its bits, and whether it is bfloat16; other types as they are.
+
+    Read-only, whether the array is or not: each would be compiled apart.
+    """
     bits = block.view(np.uint16) if block.dtype.itemsize == 2 else block.view()
     bits.flags.writeable = False
     return bits, block.dtype == BFLOAT16

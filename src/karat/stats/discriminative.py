@@ -78,9 +78,9 @@ def column_share(share: np.ndarray, *, halves: bool) -> np.ndarray:
 
 
 def _percentiles(values: np.ndarray, q: list[float]) -> np.ndarray:
-    """Linear interpolation between order statistics; exactly these where they are met.
+    """Linear interpolation between order statistics, and exactly these where one is met.
 
-    np.percentile rounds q / 100 first: its 7th percentile of 101 values lies above the 7th of them, which then is left out.
+    np.percentile rounds q / 100 first and can miss: its 7th percentile of 0, 1, ... 100 is 7.000000000000001.
     """
     position = (len(values) - 1) * np.array(q) / 100
     return np.interp(position, np.arange(len(values)), np.sort(values))

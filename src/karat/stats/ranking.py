@@ -178,11 +178,10 @@ def risk_coverage(score: np.ndarray, correct: np.ndarray, *, points: int = 101) 
     if points < 2:
         raise InputError(f"points is {points}, but at least 2 are needed (the first and the last of the curve)")
     groups = RankedSamples.of(score, correct).once()
-    n = groups.n
-    kept = np.round(np.linspace(1, n, min(points, n)))
+    kept = np.round(np.linspace(1, groups.n, min(points, groups.n)))
     # Within a tie group the expected number of errors grows in a straight line.
     wrong = np.interp(kept, np.append(0, groups.kept[0]), np.append(0, groups.wrong_kept[0]))
-    return kept / n, wrong / kept
+    return kept / groups.n, wrong / kept
 
 
 def intervals(
@@ -251,8 +250,8 @@ def _auprc_error(groups: TieGroups) -> np.ndarray:
 def _fpr95(groups: TieGroups) -> np.ndarray:
     enough = 20 * groups.wrong_flagged >= 19 * groups.all_wrong[:, None]  # 95%, in whole numbers
     last = enough.sum(axis=1) - 1  # true for the first groups, false after
-    right_flagged = groups.right_flagged[np.arange(len(last)), last]
-    return _ratio(right_flagged, np.where(groups.all_wrong > 0, groups.all_right, 0))
+    flagged = groups.right_flagged[np.arange(len(last)), last]
+    return _ratio(flagged, groups.all_right * (groups.all_wrong > 0))
 
 
 def _aurc(groups: TieGroups) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -147,9 +148,10 @@ def fit_reference(
     epsilon = check_epsilon(epsilon)
     digest = Digest(h.shape, np.dtype(h.dtype))
     means = column_means(h, normalize=normalize) if halves is True else None
-    try:
+    counts = None
+    with suppress(_Signed):
         counts = _count(h, epsilon, means, normalize, halves == "auto", drop_bad, threads, spool, digest, ids)
-    except _Signed:
+    if counts is None:
         if spool is not None:
             spool.clear()
         digest = Digest(h.shape, np.dtype(h.dtype))

@@ -1,0 +1,101 @@
+"""--require: a number of a record held against a bound, for use in CI."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from difflib import get_close_matches
+from typing import Annotated, Any
+
+from cyclopts import CycloptsError, Parameter
+
+from ..records import Evaluation, Metrics, ProbeResult, Record, Scores
+
+_PATTERN = re.compile(r"\s*([\w.]+)\s*(>=|<=|==|>|<)\s*([-+\w.]+)\s*")
+_COMPARISONS: dict[str, Callable[[float, float], bool]] = {
+    ">=": lambda a, b: a >= b,
+    "<=": lambda a, b: a <= b,
+    "==": lambda a, b: a == b,
+    ">": lambda a, b: a > b,
+    "<": lambda a, b: a < b,
+}
+_MEASURES = ("auroc", "auprc", "auprc_error", "fpr95", "aurc", "augrc")
+
+
+class RequirementFailed(Exception):
+    """A --require that does not hold."""
+
+
+def _check_syntax(_: Any, texts: Sequence[str] | None) -> None:
+    for text in texts or ():
+        parse(text)
+
+
+Require = Annotated[
+    list[str] | None,
+    Parameter(
+        name="--require",
+        metavar="'NAME>=NUMBER'",
+        validator=_check_syntax,
+        help="End with status 3 unless this holds (>=, <=, >, <, ==); can be repeated.",
+    ),
+]
+
+
+def parse(text: str) -> tuple[str, str, float]:
+    """Name, comparison and bound.
+
+    Raises:
+        ValueError: it is no comparison of a name with a number.
+
+    >>> parse("effective_rank>=30")
+    ('effective_rank', '>=', 30.0)
+    """
+    match = _PATTERN.fullmatch(text)
+    try:
+        if match:
+            return match[1], match[2], float(match[3])
+    except ValueError:
+        pass
+    raise ValueError("It cannot be read: NAME>=NUMBER is needed, or one of <=, >, <, ==")
+
+
+def check(requirements: Sequence[str], record: Record) -> None:
+    """Hold requirements against the numbers of a record. NaN fulfils none.
+
+    Raises:
+        RequirementFailed: one does not hold.
+        CycloptsError: one names no number of the record.
+    """
+    numbers = numbers_of(record)
+    for text in requirements:
+        name, comparison, bound = parse(text)
+        if name not in numbers:
+            nearest = get_close_matches(name, numbers, n=1)
+            hint = f"; did you mean {nearest[0]}?" if nearest else ""
+            raise CycloptsError(msg=f"--require {text!r}: {name} is none of {', '.join(sorted(numbers))}{hint}")
+        if not _COMPARISONS[comparison](numbers[name], bound):
+            raise RequirementFailed(f"{text} is required, but {name} is {numbers[name]:.6g}")
+
+
+def numbers_of(record: Record) -> Mapping[str, float]:
+    """The numbers that --require can name."""
+    match record:
+        case Metrics():
+            return record.values
+        case Scores():
+            health = {
+                key: float(value) for key, value in asdict(record.health).items() if isinstance(value, int | float)
+            }
+            return health | {
+                f"{name}.{key}": value
+                for name, summary in record.summary.items()
+                for key, value in asdict(summary).items()
+            }
+        case ProbeResult():
+            return {"accuracy": record.accuracy, "n_train": record.n_train, "n_val": record.n_val}
+        case Evaluation():
+            return {"accuracy": record.accuracy} | {
+                f"{row.score}.{measure}": getattr(row, measure).value for row in record.rows for measure in _MEASURES
+            }
