@@ -19,7 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from karat.estimators import QScorer
-from karat.stats.activations import chunk_rows, thread_count
+from karat.stats.digest import chunk_rows
+from karat.stats.threads import thread_count
 
 
 @numba.njit(nogil=True, fastmath=True)

@@ -49,10 +49,11 @@ def scores(n: int = 120, d: int = 40, *, zeros: float = 0.3, **changes: Any) -> 
     }
     share = np.sort(generator.random(d)) ** 3
     share[:3] = 0
+    band = (np.arange(d) >= d // 2) & (np.arange(d) < d - 2)
     record = {
         "provenance": provenance("score"), "names": ("q_score", "random"), "epsilon": 4.0, "health": health(n, d),
         "summary": {name: Summary(0.5, 0.2, 0.0, 0.1, 0.5, 0.9, 1.0) for name in ("q_score", "random")},
-        "columns": columns, "activation_share": share, "discriminative": (np.arange(d) >= d // 2) & (np.arange(d) < d - 2),
+        "columns": columns, "activation_share": share, "discriminative": band,
     }  # fmt: skip
     return Scores(**{**record, **changes})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -22,13 +23,15 @@ STARTS = [0, 6, 6, 15]  # the second chunk is empty
 class Decoder:
     """Gives MATRIX in blocks of up to 4 rows and remembers which it gave."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = 0) -> None:
         self.decoded: list[int] = []
+        self.seconds = seconds
 
     def blocks_from(self, number: int) -> Iterator[np.ndarray]:
         for start, stop in zip(STARTS[number:], [*STARTS[number + 1 :], N], strict=True):
             for first in range(start, stop, 4):
                 self.decoded.append(first)
+                time.sleep(self.seconds)
                 yield MATRIX[first : min(first + 4, stop)]
 
     def rows(self) -> Streamed:
@@ -111,8 +114,9 @@ def test_streamed_rows_can_be_entered_at_a_later_chunk() -> None:
 
 
 def test_streamed_rows_are_right_for_several_threads_at_once() -> None:
-    rows = Decoder().rows()
-    starts = np.random.default_rng(0).integers(0, N - 5, 400).tolist()
+    decoder = Decoder(seconds=1e-4)
+    rows = decoder.rows()
+    starts = np.random.default_rng(0).integers(0, N - 5, 200).tolist()
     with ThreadPoolExecutor(4) as pool:
         blocks = list(pool.map(lambda start: rows[start : start + 5], starts))
     for start, block in zip(starts, blocks, strict=True):

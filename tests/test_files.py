@@ -245,6 +245,12 @@ def test_a_second_writer_in_the_same_process_is_refused_until_the_first_is_done(
         pass
 
 
+def test_an_error_while_a_lock_is_held_is_not_blamed_on_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="an image cannot be read") as caught, one_writer(tmp_path):
+        raise OSError("an image cannot be read")
+    assert not isinstance(caught.value, OutputError)
+
+
 def test_a_lock_in_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="no such file or directory"), one_writer(tmp_path / "missing"):
         pass

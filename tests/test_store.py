@@ -227,9 +227,9 @@ def column_file(folder: Path, name: str) -> str:
     path = folder / name.partition(":")[0]
     texts = {
         "y.txt": "0\n1\n2\n0\n1\n2\n0\n",
-        "windows.txt": "0\r\n1\r\n2\r\n0\r\n1\r\n2\r\n0",
+        "windows.txt": "\ufeff0\r\n1\r\n2\r\n0\r\n1\r\n2\r\n0",
         "first.csv": "0,a\n1,b\n2,c\n0,d\n1,e\n2,f\n0,g\n",
-        "header.csv": '\ufefffile,label\n"a,1",0\nb,1\nc,2\nd,0\ne,1\nf,2\ng,0\n',
+        "header.csv": 'file,label\n"a,1",0\nb,1\nc,2\nd,0\ne,1\nf,2\ng,0\n',
         "other.csv:breed": "breed,label\n0,x\n1,x\n2,x\n0,x\n1,x\n2,x\n0,x\n",
     }
     if name in texts:
@@ -488,6 +488,32 @@ def test_damage_behind_the_first_block_is_one_sentence(tmp_path: Path) -> None:
         embeddings.h[:]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_impossible_number_of_values_is_one_sentence(tmp_path: Path, stream: bool) -> None:
+    path = tmp_path / "h.arrow"
+    with (
+        pa.OSFile(str(path), "wb") as file,
+        (pa.ipc.new_stream if stream else pa.ipc.new_file)(file, pa.schema({"v": pa.list_(pa.float64(), 2)})) as writer,
+    ):
+        writer.write_table(pa.table({"v": vectors(np.zeros((1237, 2)))}))
+    path.write_bytes(path.read_bytes().replace(struct.pack("<q", 2474), struct.pack("<q", -2474)))
+    with pytest.raises(FileFormatError, match=r"h\.arrow is truncated or damaged"):
+        load(path)
+
+
+def test_rows_that_are_promised_and_missing_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "h.parquet"
+    pq.write_table(pa.table({"v": vectors(np.random.default_rng(0).normal(size=(1237, 3)))}), path)
+    content = path.read_bytes()
+    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    more = content[footer:].replace(b"\xaa\x13", b"\xac\x13")  # 1237 -> 1238 as Thrift writes them
+    path.write_bytes(content[:footer] + more)
+    embeddings = load(path)
+    assert embeddings.n == 1238
+    with pytest.raises(FileFormatError, match="it promises 1238 rows, but row 1237 is missing"):
+        embeddings.h[:]
+
+
 def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "h.npy"
     np.save(path, MATRIX)
@@ -540,7 +566,8 @@ def write_in_blocks(path: Path, sizes: list[int], **settings: Any) -> None:
         start = 0
         for size in sizes:
             rows = slice(start, start + size)
-            writer.append(matrix[rows], {"label": np.arange(7)[rows] % 2, "id": NAMES[rows], "path": NAMES[rows]})
+            columns = {"path": NAMES[rows], "label": np.arange(7)[rows] % 2, "id": NAMES[rows]}
+            writer.append(matrix[rows], dict(sorted(columns.items(), reverse=start > 0)))
             start += size
 
 
@@ -587,7 +614,9 @@ def test_a_folder_is_shards_with_done_marks(tmp_path: Path) -> None:
         for suffix in ("npy", "parquet"):
             content = (tmp_path / "h.emb" / f"part-{number:05d}.{suffix}").read_bytes()
             assert mark[suffix] == xxhash.xxh3_128_hexdigest(content)
-    assert pq.read_table(tmp_path / "h.emb" / "part-00001.parquet").to_pydict() == {
+    table = pq.read_table(tmp_path / "h.emb" / "part-00001.parquet")
+    assert table.column_names == ["row", "id", "path", "label"]
+    assert table.to_pydict() == {
         "row": [3, 4, 5],
         "id": ["d", "e", "f"],
         "path": ["d", "e", "f"],
@@ -602,6 +631,18 @@ def test_equal_work_gives_equal_bytes_whatever_the_blocks(tmp_path: Path, sizes:
     write_in_blocks(tmp_path / "blocks.emb", sizes)
     assert contents(tmp_path / "whole.emb") == contents(tmp_path / "blocks.emb")
     np.testing.assert_array_equal(load(tmp_path / "blocks.emb").h[:], MATRIX)
+
+
+def test_pages_of_columns_do_not_depend_on_the_blocks(tmp_path: Path) -> None:
+    h, names = (
+        np.zeros((40000, 1), np.float16),
+        [f"photos/of/things/in/colour/{row * 7919 % 40009}.jpg" for row in range(40000)],
+    )
+    for folder, size in (("whole.emb", 40000), ("blocks.emb", 777)):
+        with EmbeddingsWriter(tmp_path / folder, dim=1, shard_rows=40000) as writer:
+            for start in range(0, 40000, size):
+                writer.append(h[start : start + size], {"id": names[start : start + size]})
+    assert contents(tmp_path / "whole.emb") == contents(tmp_path / "blocks.emb")
 
 
 def test_a_folder_without_columns_keeps_its_rows(tmp_path: Path) -> None:

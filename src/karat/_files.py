@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 import xxhash
 
@@ -120,16 +121,27 @@ def one_writer(folder: Path) -> Iterator[None]:
     Raises:
         OutputError: another process writes there.
     """
+    with writing(folder):
+        lock = _lock(folder)
+    with lock:
+        yield
+
+
+def _lock(folder: Path) -> TextIO:
+    """The lock of a folder, held until it is closed."""
     import fcntl
 
-    with writing(folder), open(folder / ".lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OutputError(
-                f"{folder} is being written by another process: wait for it, or choose another output"
-            ) from error
-        yield
+    file = open(folder / ".lock", "w")  # noqa: SIM115 (closed by who holds it)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        if not isinstance(error, BlockingIOError):
+            raise
+        raise OutputError(
+            f"{folder} is being written by another process: wait for it, or choose another output"
+        ) from error
+    return file
 
 
 def _sync_folder(folder: Path) -> None:

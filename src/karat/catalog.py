@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from .errors import InputError
+from .errors import InputError, InputTypeError
 
 _PAPER = "Kalibhat et al., AAAI 2024 (arXiv 2203.01881)"
 
@@ -52,19 +52,19 @@ CATALOG: tuple[CatalogRow, ...] = (
         0, None, +1, ("h",), "Kalibhat et al., arXiv 2203.01881v1",
     ),
     CatalogRow(
-        "n_active", "score", "|L|: highly activating features", "karat.stats.activations",
+        "n_active", "score", "|L|: highly activating features", "karat.stats.highly_activating",
         0, None, +1, ("h",), _PAPER,
     ),
     CatalogRow(
-        "n_discriminative", "score", "|L ∩ D|: discriminative ones among them", "karat.stats.activations",
+        "n_discriminative", "score", "|L ∩ D|: discriminative ones among them", "karat.stats.highly_activating",
         0, None, +1, ("h",), _PAPER,
     ),
     CatalogRow(
-        "max_z", "score", "largest feature in standard deviations above the sample's mean", "karat.stats.activations",
+        "max_z", "score", "largest feature in standard deviations above the sample's mean", "karat.stats.highly_activating",
         0, None, +1, ("h",), _PAPER,
     ),
-    CatalogRow("l1_norm", "score", "sum of |h|", "karat.stats.activations", 0, None, +1, ("h",), "baseline"),
-    CatalogRow("l2_norm", "score", "Euclidean norm of h", "karat.stats.activations", 0, None, +1, ("h",), "baseline"),
+    CatalogRow("l1_norm", "score", "sum of |h|", "karat.stats.highly_activating", 0, None, +1, ("h",), "baseline"),
+    CatalogRow("l2_norm", "score", "Euclidean norm of h", "karat.stats.highly_activating", 0, None, +1, ("h",), "baseline"),
     CatalogRow(
         "knn_similarity", "score", "mean centred cosine to the 20 nearest reference rows", "karat.stats.knn_similarity",
         -1, 1, +1, ("h",), "baseline",
@@ -85,7 +85,7 @@ CATALOG: tuple[CatalogRow, ...] = (
     CatalogRow("mean_q", "metric", "mean Q-Score", "karat.stats.q_score", 0, None, +1, ("h",), _PAPER),
     CatalogRow(
         "empty_share", "metric", "share of samples without a highly active discriminative feature",
-        "karat.stats.activations", 0, 1, -1, ("h",), "ours",
+        "karat.stats.highly_activating", 0, 1, -1, ("h",), "ours",
     ),
     CatalogRow(
         "effective_rank", "metric", "exp of the entropy of the singular values", "karat.stats.effective_rank",
@@ -104,13 +104,17 @@ def score_names(scores: str | Sequence[str]) -> tuple[str, ...]:
 
     Raises:
         InputError: an unknown name, or one that needs labels.
+        InputTypeError: no name and no list.
 
     >>> score_names(["random", "q_score"])
     ('q_score', 'random')
     """
-    if scores == "all":
+    if isinstance(scores, str) and scores == "all":
         return LABEL_FREE_SCORES
-    names = (scores,) if isinstance(scores, str) else tuple(scores)
+    try:
+        names = (scores,) if isinstance(scores, str) else tuple(scores)
+    except TypeError as error:
+        raise InputTypeError(f"scores is {scores!r}, but 'all', a name or several names are needed") from error
     for name in names:
         if name in LABELLED_SCORES:
             raise InputError(f"the score {name!r} needs labels: karat evaluate computes it from a probe")

@@ -16,6 +16,7 @@ from .errors import InputError, InputTypeError
 
 RESERVED = ("id", "label", "row", "h")
 _BLOCK_ROWS = 4096
+Blocks = Iterator[np.ndarray]
 
 
 class LazyRows:
@@ -84,17 +85,12 @@ class Streamed(LazyRows):
         blocks_from: i -> the blocks from row starts[i] on.
     """
 
-    _blocks: Iterator[np.ndarray]  # those that follow the current one
+    _blocks: Blocks  # those that follow the current one
     _block: np.ndarray
     _first: int  # number of the current block's first row
 
     def __init__(
-        self,
-        shape: tuple[int, int],
-        dtype: np.dtype,
-        *,
-        starts: Sequence[int],
-        blocks_from: Callable[[int], Iterator[np.ndarray]],
+        self, shape: tuple[int, int], dtype: np.dtype, starts: Sequence[int], blocks_from: Callable[[int], Blocks]
     ) -> None:
         super().__init__(shape, dtype)
         self._starts = starts

@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator
 from sklearn.feature_selection import SelectorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._array import as_block, as_rows
+from ._array import Rows, as_rows, untensor
 from .errors import InputError
 from .stats.activations import refuse_bad
 from .stats.discriminative import Over, column_share, rank_features
@@ -165,7 +165,7 @@ class DiscriminativeFeatures(SelectorMixin, _OnReference):
         self.order_ = rank_features(self.share_, upper=self.upper)
         if self.keep is None:
             mask = self.reference_.discriminative
-            self.support_ = mask.reshape(2, -1).any(axis=0) if halves else mask
+            self.support_ = np.logical_or(*mask.reshape(2, -1)) if halves else mask
         else:
             self.support_ = np.zeros(len(self.order_), bool)
             self.support_[self.order_[: max(1, round(self.keep * len(self.order_)))]] = True
@@ -176,9 +176,10 @@ class DiscriminativeFeatures(SelectorMixin, _OnReference):
         return self.support_
 
 
-def _validated(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
-    """scikit-learn's checks of shape, type and feature names; values are checked in the kernel."""
-    checked = validate_data(estimator, X, reset=reset, dtype=None, ensure_all_finite=False)
-    if isinstance(checked, np.ndarray) and checked.dtype == object:
+def _validated(estimator: BaseEstimator, X: Any, *, reset: bool) -> Rows:
+    """scikit-learn's checks of shape and feature names, karat's of the type; values are checked in the kernel."""
+    given = untensor(X, "X")
+    checked = validate_data(estimator, given, reset=reset, dtype=None, ensure_all_finite=False)
+    if checked.dtype == object:
         checked = checked.astype(np.float64)
-    return as_rows(checked if checked.dtype.kind == "f" else as_block(checked), "X")
+    return as_rows(checked, "X")

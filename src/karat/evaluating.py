@@ -32,12 +32,13 @@ def evaluate(scores: Scores, probe: ProbeResult, *, seed: int = 0, resamples: in
 
     Raises:
         InputError: an id of the probe that has no score, or an id that occurs twice.
+        FileFormatError: a table that is missing.
 
     Reference: Kalibhat et al., AAAI 2024, table 1 (AUROC, AUPRC).
     """
-    position = _join(scores.ids, probe.columns["id"])
+    position = _join(scores.ids, probe.ids)
     correct = np.asarray(probe.correct, bool)
-    values = {name: np.asarray(scores.columns[name], np.float64)[position] for name in scores.names}
+    values = {name: np.asarray(getattr(scores, name), np.float64)[position] for name in scores.names}
     scored = np.all([np.isfinite(column) for column in values.values()], axis=0)
     if not scored.any():
         raise InputError("none of the probe's samples has a score: nothing can be evaluated")
@@ -87,11 +88,15 @@ def _join(scored: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         InputError: ids that occur twice or are missing; the first are named.
     """
     scored, wanted = scored.astype(str), wanted.astype(str)
-    order = np.argsort(scored, kind="stable")
+    for name, ids in (("scores", scored), ("probe", wanted)):
+        unique, times = np.unique(ids, return_counts=True)
+        if len(unique) < len(ids):
+            twice = unique[times > 1]
+            raise InputError(
+                f"{len(twice)} ids of the {name} occur more than once ({_first(twice)}): samples join by id"
+            )
+    order = np.argsort(scored)
     ordered = scored[order]
-    twice = ordered[1:][ordered[1:] == ordered[:-1]]
-    if len(twice):
-        raise InputError(f"{len(twice)} ids of the scores occur more than once ({_first(twice)}): samples join by id")
     place = np.minimum(np.searchsorted(ordered, wanted), len(ordered) - 1)
     missing = wanted[ordered[place] != wanted]
     if len(missing):

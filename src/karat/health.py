@@ -134,7 +134,14 @@ def _warn_of_features(health: Health, reference: Reference) -> Iterator[str]:
             f"the representation has collapsed: all samples point the same way (spread {health.spread:.2g}; a healthy "
             "one has 0.1 to 1). No score means anything; check the encoder and its preprocessing."
         )
-    if health.discriminative_features == 0:
+    active = np.count_nonzero(reference.counts.activations)
+    if active and health.discriminative_features == 0:
+        yield (
+            f"{active:,} features are highly active, but the share of none lies between the {reference.lower:g}th and "
+            f"{reference.upper:g}th percentile, so every Q-Score is 0: widen the band (--lower, --upper), or use "
+            "epsilon='auto' (--epsilon auto)."
+        )
+    elif health.discriminative_features == 0:
         yield (
             f"no feature exceeds epsilon = {reference.epsilon:g} standard deviations in any reference sample, so every "
             "Q-Score is 0: use epsilon='auto' (--epsilon auto)."
@@ -145,10 +152,10 @@ def _warn_of_features(health: Health, reference: Reference) -> Iterator[str]:
             "by rule and says nothing about them. Use epsilon='auto' (--epsilon auto), or another score (--scores all)."
         )
     features = len(reference.discriminative)
-    if health.dead_features > DEAD_SHARE * features:
+    if DEAD_SHARE * features < health.dead_features < features:
         yield (
-            f"{health.dead_features:,} of {features:,} features are never highly active: the Q-Score rests on the "
-            f"other {features - health.dead_features:,}."
+            f"{health.dead_features:,} of {features:,} features are never highly active: the Q-Score rests on some of "
+            f"the other {features - health.dead_features:,}."
         )
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from ._version import version
 from .embeddings import as_embeddings
 from .records import Metrics, Provenance
-from .stats.activations import Digest, refuse_bad
+from .stats.activations import refuse_bad
+from .stats.digest import Digest
 from .stats.discriminative import Over
 from .stats.qscore import score_chunks
 from .stats.reference import Halves, fit_reference

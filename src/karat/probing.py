@@ -18,7 +18,8 @@ from ._version import version
 from .embeddings import Embeddings
 from .errors import InputError, InputTypeError, KaratWarning
 from .records import ProbeResult, Provenance
-from .stats.activations import digest_rows, thread_count
+from .stats.digest import digest_rows
+from .stats.threads import thread_count
 
 # Inverse strength of the L2 penalty, scikit-learn's C: from strong to weak.
 GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -14,19 +14,22 @@ from ._files import refuse_existing, scratch_folder
 from ._version import version
 from .catalog import DEFAULT_SCORES, score_names
 from .embeddings import Embeddings, as_embeddings
-from .errors import InputError
+from .errors import InputError, OutputError
 from .health import Progress, Tally, WatchedRows
-from .records import Provenance, Scores
+from .records import Provenance, Scores, Summary
 from .sink import Distribution, Sink
 from .spool import ActivationFiles, DiskSpool, MemorySpool
-from .stats.activations import Activations, Digest, refuse_bad
+from .stats.activations import Activations, refuse_bad
+from .stats.digest import Digest
 from .stats.discriminative import Over
 from .stats.neighbors import knn_similarity
 from .stats.qscore import QScores, max_z_of, q_of, score_chunks, v1_of
-from .stats.reference import Halves, fit_reference
+from .stats.reference import Halves, Reference, fit_reference
 
 # scores="all" leaves the neighbours out where there are more pairs than this: they would take hours.
 _MOST_PAIRS = 10**10
+# Neighbours of knn_similarity.
+_NEIGHBORS = 20
 
 
 def score(
@@ -80,77 +83,105 @@ def score(
     """
     emb = as_embeddings(embeddings)
     ref = None if reference is None else as_embeddings(reference)
-    names = _feasible(scores, emb.n, (ref or emb).n)
+    names = _feasible(scores, emb, ref)
     target = _check_output(out, keep_activations=keep_activations, overwrite=overwrite)
     if on_bad_rows not in ("error", "drop"):
         raise InputError(f"on_bad_rows={on_bad_rows!r}, but 'error' or 'drop' is needed")
+    drop = on_bad_rows == "drop"
     settings: dict[str, Any] = {"epsilon": epsilon, "lower": lower, "upper": upper, "over": over}
     settings |= {"normalize": normalize, "halves": halves, "seed": seed}
     with ExitStack() as stack:
         rows = WatchedRows(emb.h, progress)
+        sink = Sink(target, _known_columns(emb, names))
         spool = stack.enter_context(_spool(target)) if ref is None else None
-        fitted = fit_reference(
-            rows if ref is None else ref.h,
-            **settings,
-            drop_bad=on_bad_rows == "drop",
-            threads=threads,
-            spool=spool,
-            ids=(ref or emb).ids,
+        files = (
+            stack.enter_context(ActivationFiles(target.parent, overwrite=overwrite))
+            if target is not None and keep_activations
+            else None
         )
+        source, ids = (rows, emb.ids) if ref is None else (ref.h, ref.ids)
+        fitted = fit_reference(source, **settings, drop_bad=drop, threads=threads, spool=spool, ids=ids)
         digest = Digest(rows.shape, rows.dtype)
         chunks = (
             score_chunks(rows, fitted, threads=threads, digest=digest)
             if spool is None
             else ((found, q_of(found, fitted.discriminative)) for found in spool)
         )
-        files = (
-            stack.enter_context(ActivationFiles(target.parent, overwrite=overwrite))
-            if target is not None and keep_activations
-            else None
-        )
-        near = _neighbors(names, emb, ref, on_bad_rows)
-        sink = stack.enter_context(Sink(target))
-        tally, random, start = Tally(), np.random.default_rng(seed), 0
-        distributions = {name: Distribution(emb.n) for name in names}
-        for found, scored in chunks:
-            if on_bad_rows == "error":
-                refuse_bad(found.bad, start, emb.ids)
-            stop = start + len(found)
-            columns = _columns(found, scored, random, None if near is None else near[start:stop], names)
-            for name, values in columns.items():
-                distributions[name].add(start, values)
-            samples = _sample_columns(emb, start, stop)
-            tally.add(found, scored, samples["id"])
-            sink.append(samples | columns)
-            if files is not None:
-                files.append(found)
-            start = stop
+        near = _neighbors(names, emb, ref, drop=drop)
+        stack.enter_context(sink)
+        tally, summary = _collect(chunks, emb, names, near=near, seed=seed, drop=drop, sink=sink, files=files)
+        parameters = {"scores": list(names), **settings, "on_bad_rows": on_bad_rows}
+        inputs = {"embeddings": fitted.digest if ref is None else digest.hexdigest(), "reference": fitted.digest}
         if files is not None:
             files.finish(fitted)
-        own = fitted.digest if ref is None else digest.hexdigest()
-        record = Scores(
-            provenance=Provenance(
-                "score",
-                {"scores": list(names), **settings, "on_bad_rows": on_bad_rows},
-                {"embeddings": own, "reference": fitted.digest},
-                version(),
-            ),
-            names=names,
-            epsilon=fitted.epsilon,
-            health=tally.health(rows, fitted),
-            summary={name: distribution.summary() for name, distribution in distributions.items()},
-            columns={},
-            activation_share=fitted.share,
-            discriminative=fitted.discriminative,
-            lowest=tally.lowest,
-        )
-        return sink.finish(record)
+        provenance = Provenance("score", parameters, inputs, version())
+        done = sink.finish(_record(provenance, names, fitted, tally, rows, summary))
+        if files is not None:
+            files.place()
+        return done
 
 
-def _feasible(scores: str | Sequence[str], n: int, m: int) -> tuple[str, ...]:
-    """The names asked for; of "all", without the neighbours where they would take hours."""
+def _collect(
+    chunks: Iterable[tuple[Activations, QScores]],
+    emb: Embeddings,
+    names: Sequence[str],
+    *,
+    near: np.ndarray | None,
+    seed: int,
+    drop: bool,
+    sink: Sink,
+    files: ActivationFiles | None,
+) -> tuple[Tally, dict[str, Summary]]:
+    """Send the scores of all chunks to the sink, their activations to the files; count them, and sum each score up.
+
+    Raises:
+        InputError: rows that are not finite, unless they are to be dropped.
+    """
+    known, tally, random, start = _known_columns(emb, names), Tally(), np.random.default_rng(seed), 0
+    distributions = {name: Distribution(emb.n) for name in names}
+    for found, scored in chunks:
+        if not drop:
+            refuse_bad(found.bad, start, emb.ids)
+        stop = start + len(found)
+        columns = _columns(found, scored, random, None if near is None else near[start:stop], names)
+        for name, values in columns.items():
+            distributions[name].add(start, values)
+        samples = {"id": np.arange(start, stop)} | {name: values[start:stop] for name, values in known.items()}
+        tally.add(found, scored, samples["id"])
+        sink.append(samples | columns)
+        if files is not None:
+            files.append(found)
+        start = stop
+    return tally, {name: distribution.summary() for name, distribution in distributions.items()}
+
+
+def _record(
+    provenance: Provenance,
+    names: tuple[str, ...],
+    fitted: Reference,
+    tally: Tally,
+    rows: WatchedRows,
+    summary: dict[str, Summary],
+) -> Scores:
+    """All but the columns."""
+    return Scores(
+        provenance=provenance,
+        names=names,
+        epsilon=fitted.epsilon,
+        health=tally.health(rows, fitted),
+        summary=summary,
+        columns={},
+        activation_share=fitted.share,
+        discriminative=fitted.discriminative,
+        lowest=tally.lowest,
+    )
+
+
+def _feasible(scores: str | Sequence[str], emb: Embeddings, ref: Embeddings | None) -> tuple[str, ...]:
+    """The names asked for; of "all", without the neighbours where they are too few, or would take hours."""
     names = score_names(scores)
-    if scores == "all" and n * m > _MOST_PAIRS:
+    m, others = (emb.n, emb.n - 1) if ref is None else (ref.n, ref.n)
+    if isinstance(scores, str) and scores == "all" and (emb.n * m > _MOST_PAIRS or others < _NEIGHBORS):
         return tuple(name for name in names if name != "knn_similarity")
     return names
 
@@ -160,8 +191,11 @@ def _check_output(out: str | Path | None, *, keep_activations: bool, overwrite: 
         if keep_activations:
             raise InputError("keep_activations needs out: the activations are written beside the scores file")
         return None
-    refuse_existing(Path(out), overwrite=overwrite)
-    return Path(out)
+    target = Path(out)
+    refuse_existing(target, overwrite=overwrite)
+    if not target.parent.is_dir():
+        raise OutputError(f"{target} could not be written: there is no folder {target.parent}")
+    return target
 
 
 @contextmanager
@@ -170,23 +204,23 @@ def _spool(target: Path | None) -> Iterator[MemorySpool | DiskSpool]:
     if target is None:
         yield MemorySpool()
         return
-    with scratch_folder(target) as folder, closing(DiskSpool(folder / "activations")) as spool:
+    with scratch_folder(target) as folder, closing(DiskSpool(folder / "activations", target)) as spool:
         yield spool
 
 
-def _neighbors(names: Sequence[str], emb: Embeddings, ref: Embeddings | None, on_bad_rows: str) -> np.ndarray | None:
-    """knn_similarity of each sample where it is asked for; NaN for rows that are left out."""
+def _neighbors(names: Sequence[str], emb: Embeddings, ref: Embeddings | None, *, drop: bool) -> np.ndarray | None:
+    """knn_similarity of each sample where it is asked for; NaN for rows that are dropped."""
     if "knn_similarity" not in names:
         return None
-    if on_bad_rows == "error":
-        return knn_similarity(emb.h, reference=None if ref is None else ref.h)
+    if not drop:
+        return knn_similarity(emb.h, reference=None if ref is None else ref.h, k=_NEIGHBORS)
     rows = as_float(emb.h[0 : emb.n])
     good = np.isfinite(rows).all(axis=1)
     others = None if ref is None else as_float(ref.h[0 : ref.n])
     if others is not None:
         others = others[np.isfinite(others).all(axis=1)]
     near = np.full(emb.n, np.nan)
-    near[good] = knn_similarity(rows[good], reference=others)
+    near[good] = knn_similarity(rows[good], reference=others, k=_NEIGHBORS)
     return near
 
 
@@ -209,9 +243,16 @@ def _columns(
     return {name: np.where(found.bad, np.nan, values[name]) for name in names}
 
 
-def _sample_columns(emb: Embeddings, start: int, stop: int) -> dict[str, np.ndarray]:
-    """id, label and extra columns of samples start..stop."""
-    columns = {"id": np.arange(start, stop) if emb.ids is None else emb.ids[start:stop]}
-    if emb.labels is not None:
-        columns["label"] = emb.labels[start:stop]
-    return columns | {name: values[start:stop] for name, values in emb.extra.items()}
+def _known_columns(emb: Embeddings, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """ids, labels and extra columns, those that there are.
+
+    Raises:
+        InputError: an extra column has the name of a score.
+    """
+    for name in emb.extra:
+        if name in names:
+            raise InputError(
+                f"the column {name!r} has the name of a score: rename it, or leave that score out (scores=)"
+            )
+    columns = {"id": emb.ids, "label": emb.labels, **emb.extra}
+    return {name: values for name, values in columns.items() if values is not None}

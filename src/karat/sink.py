@@ -20,16 +20,23 @@ GROUP_ROWS, SUMMARY_ROWS = 1 << 16, 100_000
 
 
 class Sink:
-    """Columns given block by block, in memory (no path) or in a Parquet file that appears when all is done."""
+    """Columns given block by block, in memory (no path) or in a Parquet file that appears when all is done.
 
-    def __init__(self, path: Path | None) -> None:
+    Args:
+        path: of the file, or None.
+        whole: columns that are known from the first row to the last (see `TableWriter`).
+    """
+
+    def __init__(self, path: Path | None, whole: Mapping[str, np.ndarray]) -> None:
         self._path = path
+        self._writer = None if path is None else TableWriter(path, whole)
         self._blocks: list[Mapping[str, np.ndarray]] = []
         self._rows = 0
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        self._writer = None if self._path is None else self._stack.enter_context(TableWriter(self._path))
+        if self._writer is not None:
+            self._stack.enter_context(self._writer)
         return self
 
     def append(self, columns: Mapping[str, np.ndarray]) -> None:
@@ -67,7 +74,7 @@ class Distribution:
 
     def __init__(self, n: int) -> None:
         self._step = -(-n // SUMMARY_ROWS)
-        self._n, self._mean, self._squares = 0, 0.0, 0.0
+        self._n, self._mean, self._std = 0, 0.0, 0.0
         self._low, self._high = math.inf, -math.inf
         self._sample: list[np.ndarray] = []
 
@@ -77,10 +84,12 @@ class Distribution:
         values = values[np.isfinite(values)]
         if len(values) == 0:
             return
-        mean, total = float(values.mean()), self._n + len(values)
-        shift = mean - self._mean
-        self._squares += float(((values - mean) ** 2).sum()) + shift**2 * self._n * len(values) / total
-        self._mean += shift * len(values) / total
+        peak = float(np.abs(values).max()) or 1.0  # so that no sum overflows, and no square overflows or vanishes
+        mean, std = peak * float((values / peak).mean()), peak * float((values / peak).std())
+        total = self._n + len(values)
+        old, new, shift = self._n / total, len(values) / total, mean - self._mean
+        self._std = math.hypot(self._std * math.sqrt(old), std * math.sqrt(new), shift * math.sqrt(old * new))
+        self._mean += shift * new
         self._n = total
         self._low, self._high = min(self._low, float(values.min())), max(self._high, float(values.max()))
 
@@ -91,4 +100,4 @@ class Distribution:
         if self._n == 0 or len(sample) == 0:
             return Summary(*[math.nan] * 7)
         p05, median, p95 = np.percentile(sample, [5, 50, 95]).tolist()
-        return Summary(self._mean, math.sqrt(self._squares / self._n), self._low, p05, median, p95, self._high)
+        return Summary(self._mean, self._std, self._low, p05, median, p95, self._high)

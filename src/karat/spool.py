@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ._files import atomic_path, refuse_existing, scratch_folder, writing
+from ._files import refuse_existing, scratch_folder, writing
 from .stats.activations import Activations
 from .stats.reference import Reference
 
@@ -38,15 +37,20 @@ class MemorySpool:
 
 
 class DiskSpool:
-    """Activations in one file: the arrays of a chunk one after the other, then the next chunk. Counts are not kept."""
+    """Activations in one file: the arrays of a chunk one after the other, then the next chunk. Counts are not kept.
 
-    def __init__(self, file: Path) -> None:
-        self._path = file
+    Args:
+        file: where; it is removed with the folder that holds it.
+        output: what errors name, which the user asked for.
+    """
+
+    def __init__(self, file: Path, output: Path) -> None:
+        self._output = output
         self._file: BinaryIO = open(file, "w+b")  # noqa: SIM115 (closed with the folder that holds it)
         self._chunks = 0
 
     def append(self, found: Activations) -> None:
-        with writing(self._path):
+        with writing(self._output):
             for name in _ARRAYS:
                 np.save(self._file, getattr(found, name), allow_pickle=False)
             np.save(self._file, np.array([found.zeros, found.negatives]), allow_pickle=False)
@@ -58,7 +62,7 @@ class DiskSpool:
         self._chunks = 0
 
     def __iter__(self) -> Iterator[Activations]:
-        with writing(self._path):
+        with writing(self._output):
             self._file.flush()
         self._file.seek(0)
         for _ in range(self._chunks):
@@ -67,13 +71,14 @@ class DiskSpool:
             yield Activations(**arrays, counts=np.zeros(0, np.int64), zeros=zeros, negatives=negatives)
 
     def close(self) -> None:
-        self._file.close()
+        with suppress(OSError):  # on a full disk what is buffered cannot be written, and need not be
+            self._file.close()
 
 
 class ActivationFiles:
     """activations/part-*.npz (indptr int64, col int32, value float32; a file a chunk) and features.parquet in a folder.
 
-    They are written beside and take their place when all is done.
+    They are written beside, and take their place when they and the scores are complete.
     """
 
     def __init__(self, folder: Path, *, overwrite: bool) -> None:
@@ -84,26 +89,30 @@ class ActivationFiles:
         self._parts = 0
 
     def __enter__(self) -> Self:
-        self._new = self._stack.enter_context(scratch_folder(self._final)) / "activations"
-        self._new.mkdir()
+        self._scratch = self._stack.enter_context(scratch_folder(self._final))
+        (self._scratch / "activations").mkdir()
         return self
 
     def append(self, found: Activations) -> None:
         """Write one chunk."""
-        with writing(self._final), open(self._new / f"part-{self._parts:05d}.npz", "wb") as file:
+        with writing(self._final), open(self._scratch / "activations" / f"part-{self._parts:05d}.npz", "wb") as file:
             np.savez(file, indptr=found.indptr, col=found.column, value=found.value.astype(np.float32))
         self._parts += 1
 
     def finish(self, reference: Reference) -> None:
-        """Write features.parquet (column, share and in_D of each feature or half) and put all in its place."""
+        """Write features.parquet: column, share and in_D of each feature or half."""
         share = reference.share
         table = {"column": np.arange(len(share), dtype=np.int32), "share": share, "in_D": reference.discriminative}
-        with atomic_path(self._features) as temporary:
-            pq.write_table(pa.table(table), temporary)
+        with writing(self._features):
+            pq.write_table(pa.table(table), self._scratch / "features.parquet")
+
+    def place(self) -> None:
+        """Put both where they belong; the last call."""
         with writing(self._final):
             if self._final.exists():
-                shutil.rmtree(self._final)
-            self._new.rename(self._final)
+                self._final.rename(self._scratch / "replaced")
+            (self._scratch / "activations").rename(self._final)
+            (self._scratch / "features.parquet").replace(self._features)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -177,3 +177,25 @@ def choose_epsilon(h: np.ndarray, *, normalize: bool = False, halves: bool | str
         if 20 * empty[epsilon] <= len(h):
             return epsilon
     return min(AUTO_EPSILONS, key=lambda epsilon: (empty[epsilon], -epsilon))
+
+
+def q_score_of_many(h: np.ndarray, *, epsilon: float, halves: bool, normalize: bool = False) -> Scored:
+    """The same on whole float64 matrices: quick enough for many rows, right to float64."""
+    h = h.astype(np.float64)
+    if normalize:
+        lengths = np.sqrt((h**2).sum(axis=1, keepdims=True))
+        h = np.divide(h, lengths, out=np.zeros_like(h), where=lengths > 0)
+    if halves:
+        centered = h - (h[0] + (h - h[0]).mean(axis=0))
+        h = np.hstack([np.maximum(centered, 0), np.maximum(-centered, 0)])
+    mu = h[:, :1] + (h - h[:, :1]).mean(axis=1, keepdims=True)
+    above = h - mu
+    sigma = np.sqrt((above**2).mean(axis=1, keepdims=True))
+    active = above > epsilon * sigma
+    counts = active.sum(axis=0).tolist()
+    chosen = discriminative(counts)
+    both = active & np.isin(np.arange(h.shape[1]), sorted(chosen))
+    inside = both.sum(axis=1)
+    scores = np.where(both, above, 0).sum(axis=1) / np.maximum(inside, 1)
+    members = [set(np.flatnonzero(row)) for row in active]
+    return Scored(scores, active.sum(axis=1), inside, chosen, members, counts, halves)

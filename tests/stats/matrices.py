@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
-FLOATS = tuple(np.dtype(name) for name in ("float16", "float32", "float64")) + (BFLOAT16,)
+FLOATS = (np.dtype("float16"), BFLOAT16, np.dtype("float32"), np.dtype("float64"))
 FOREIGN = tuple(np.dtype(name) for name in (">f2", ">f4", ">f8", "int8", "int32", ">i2", "uint16", "int64", "bool"))
 
 # Values of the usual magnitude, which every type can hold: [n, d] from a generator.

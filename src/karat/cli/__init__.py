@@ -20,22 +20,22 @@ from .requirements import RequirementFailed
 from .terminal import complain, show_warning
 
 VERBS = {
-    "demo": "The whole story on bundled real images: features, scores, a probe, what predicts its errors, and a report.",
-    "score": "Score every sample without labels: which ones does the encoder represent badly?",
-    "measure": "Measure a whole representation: mean Q-Score, share of empty samples, effective rank.",
+    "demo": "The whole story on bundled images, from pixels to a report.",
+    "score": "Score every sample of an embedding file, without labels.",
+    "measure": "Numbers of a whole set: mean Q-Score, effective rank ...",
     "extract": "Run an encoder over images and keep its features.",
-    "probe": "Train a linear probe on some embeddings and judge it, sample by sample, on others.",
-    "evaluate": "Do the scores predict the errors of a probe?",
+    "probe": "Train a linear probe and judge it, sample by sample.",
+    "evaluate": "Do the scores predict what a probe gets wrong?",
     "report": "Draw a run as one self-contained HTML page.",
-    "catalog": "List every score and metric: meaning, which way is better, what it needs, where it is from.",
+    "catalog": "List every score and metric, and where it is from.",
 }
 
 app = App(
     name="karat",
     help="How good is a self-supervised representation, sample by sample and without labels?",
     help_epilogue=(
-        "--debug, on any verb, shows the traceback of an error.\n"
-        "Exit status: 0 fine; 1 the data or the environment is wrong; 2 usage; 3 a --require does not hold."
+        "--debug, with any verb, shows the traceback of an error.\n"
+        "Exit status: 0 fine; 1 data or environment wrong; 2 usage; 3 a --require failed."
     ),
     version=version,
     help_format="plaintext",
@@ -97,7 +97,9 @@ def _usage(error: CycloptsError, given: Sequence[str]) -> str:
     match error:
         case UnusedCliTokensError():
             text = f"{command} has no use for {' '.join(error.unused_tokens or ())}"
-        case MissingArgumentError() if error.argument is not None and not error.argument.tokens:
+        case MissingArgumentError(keyword=str(option)):
+            text = f"{option} needs a value"
+        case MissingArgumentError() if error.argument is not None:
             text = f"{command} needs {error.argument.name}"
         case _:
             text = str(error).rstrip(".")

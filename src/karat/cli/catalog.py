@@ -20,7 +20,7 @@ def catalog(
     if json:
         print(json_module.dumps([asdict(row) for row in CATALOG], indent=1))
         return
-    listed = results.table(None)
+    listed = results.table("")
     for name in ("name", "kind", "better"):
         listed.add_column(name, no_wrap=True)
     for name in ("meaning", "needs", "source"):

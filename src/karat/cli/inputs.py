@@ -13,8 +13,6 @@ from ..embeddings import Embeddings
 from ..stats.reference import Halves
 from ..store import load
 
-_FORMATS = ".npy, .npz, .safetensors, .pt, .parquet, .arrow, .feather or an .emb folder"
-
 
 def whole(*, at_least: int) -> Callable[[Any, Sequence[Token]], int]:
     """A converter of a whole number."""
@@ -38,10 +36,15 @@ def _epsilon(_: Any, tokens: Sequence[Token]) -> float | Literal["auto"]:
         raise ValueError(f"{text} is neither a number nor auto") from None
 
 
-EmbeddingsPath = Annotated[Path, Parameter(help=f"{_FORMATS[0].upper()}{_FORMATS[1:]}: one row a sample.")]
+EmbeddingsPath = Annotated[
+    Path,
+    Parameter(help="One row a sample: .npy, .npz, .safetensors, .pt, .parquet, .arrow, .feather, or an .emb folder."),
+]
 Reference = Annotated[
     Path | None,
-    Parameter(metavar="EMB", help="Embeddings that the discriminative features are fitted on; by default the same."),
+    Parameter(
+        metavar="EMB", help="Embeddings that the discriminative features are fitted on; by default those scored."
+    ),
 ]
 Key = Annotated[
     str | None,
@@ -55,7 +58,9 @@ Labels = Annotated[
 ]
 Ids = Annotated[
     str | None,
-    Parameter(metavar="FILE", help="One id a sample, likewise; by default those in the file, or row numbers."),
+    Parameter(
+        metavar="FILE", help="One id a sample, in the same formats; by default those of the embeddings, or row numbers."
+    ),
 ]
 Epsilon = Annotated[
     float | Literal["auto"],
@@ -63,7 +68,7 @@ Epsilon = Annotated[
         metavar="NUMBER|auto",
         converter=_epsilon,
         show_choices=False,
-        help="A feature is highly active this many standard deviations above the sample's mean; auto: as high as the data allow.",
+        help="Standard deviations above a sample's mean from which a feature is highly active; auto chooses it.",
     ),
 ]
 Lower = Annotated[
@@ -71,11 +76,11 @@ Lower = Annotated[
     Parameter(
         metavar="PERCENT",
         validator=Number(gte=0, lte=100),
-        help="Percentile of the activation shares from which features are discriminative,",
+        help="Percentile of activation shares from which a feature is discriminative.",
     ),
 ]
 Upper = Annotated[
-    float, Parameter(metavar="PERCENT", validator=Number(gte=0, lte=100), help="and up to which they are.")
+    float, Parameter(metavar="PERCENT", validator=Number(gte=0, lte=100), help="Percentile up to which it is.")
 ]
 OverChoice = Annotated[Literal["active", "all"], Parameter(help="Features that the percentiles are taken over.")]
 Normalize = Annotated[bool, Parameter(show_default=False, help="L2-normalise each sample first.")]
@@ -93,13 +98,6 @@ Threads = Annotated[
     ),
 ]
 Overwrite = Annotated[bool, Parameter(name="--overwrite", show_default=False, help="Replace outputs that exist.")]
-
-
-def read(
-    path: Path, key: str | None, column: str | None, labels: str | None = None, ids: str | None = None
-) -> Embeddings:
-    """Embeddings from a file or folder."""
-    return load(path, key=key, column=column, labels=labels, ids=ids)
 
 
 def read_reference(path: Path | None, embeddings: Path, key: str | None, column: str | None) -> Embeddings | None:

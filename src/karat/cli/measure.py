@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .. import measuring
+from ..store import load
 from . import inputs, requirements, results, terminal
 
 
@@ -25,7 +26,7 @@ def measure(
     json: results.Json = False,
     require: requirements.Require = None,
 ) -> None:
-    emb = inputs.read(embeddings, key, column, ids=ids)
+    emb = load(embeddings, key=key, column=column, ids=ids)
     ref = inputs.read_reference(reference, embeddings, key, column)
     with terminal.progress("measuring"):
         result = measuring.measure(

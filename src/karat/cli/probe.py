@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from .. import probing, runs
+from ..store import load
 from . import inputs, requirements, results, terminal
 
 
@@ -34,7 +35,9 @@ def probe(
     runs.refuse_record(out, "probe", overwrite=overwrite)
     with terminal.progress("training the probe"):
         result = probing.probe(
-            inputs.read(train, key, column, labels), inputs.read(val, key, column, val_labels, ids), seed=seed
+            load(train, key=key, column=column, labels=labels),
+            load(val, key=key, column=column, labels=val_labels, ids=ids),
+            seed=seed,
         )
     runs.add_record(out, result, overwrite=overwrite)
     terminal.say(f"-> {out}")

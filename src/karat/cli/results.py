@@ -60,10 +60,17 @@ def blocks_of(record: Record) -> list[Table | str]:
             return [_evaluation_sentence(record), _evaluation_table(record)]
 
 
-def table(title: str | None, *columns: str) -> Table:
-    """A table without rules: its first column holds names, the others numbers or text."""
+def table(title: str, *columns: str) -> Table:
+    """A table without rules, as wide as its title or wider."""
     return Table(
-        *columns, title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False
+        *columns,
+        title=title or None,
+        title_justify="left",
+        title_style="bold",
+        header_style="dim",
+        min_width=len(title),
+        box=None,
+        pad_edge=False,
     )
 
 
@@ -148,7 +155,7 @@ def _evaluation_sentence(record: Evaluation) -> str:
 
 
 def _evaluation_table(record: Evaluation) -> Table:
-    evaluation = table(None)
+    evaluation = table("")
     evaluation.add_column("without labels", no_wrap=True)
     for name in ("AUROC", "AUPRC", "AUPRC error", "FPR@95", "AURC", "AUGRC"):
         evaluation.add_column(name, justify="right")

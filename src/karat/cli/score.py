@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from .. import scoring
 from ..catalog import DEFAULT_SCORES, score_names
 from ..embeddings import Embeddings
+from ..store import load
 from . import inputs, requirements, results, terminal
 
 
@@ -57,7 +58,7 @@ def score(
     json: results.Json = False,
     require: requirements.Require = None,
 ) -> None:
-    emb = inputs.read(embeddings, key, column, labels, ids)
+    emb = load(embeddings, key=key, column=column, labels=labels, ids=ids)
     ref = inputs.read_reference(reference, embeddings, key, column)
     started = time.perf_counter()
     with terminal.progress("scoring") as progress:

@@ -22,10 +22,10 @@ _VARIABLES = {
 _AXIS = {
     "labelColor": _VARIABLES["muted"], "titleColor": _VARIABLES["muted"], "domainColor": _VARIABLES["line"],
     "tickColor": _VARIABLES["line"], "gridColor": _VARIABLES["line"], "labelFontSize": 12, "titleFontSize": 12,
-    "titleFontWeight": "normal", "titlePadding": 8, "labelPadding": 4, "tickSize": 4,
+    "titleFontWeight": "normal", "titlePadding": 8, "titleLimit": 220, "labelPadding": 4, "tickSize": 4,
 }  # fmt: skip
 _LEGEND = {
-    "orient": "top", "title": None, "labelColor": _VARIABLES["ink"], "labelFontSize": 12, "labelLimit": 260,
+    "orient": "top", "title": None, "labelColor": _VARIABLES["ink"], "labelFontSize": 12, "labelLimit": 120,
     "columnPadding": 18, "rowPadding": 4, "offset": 10,
 }  # fmt: skip
 _LINES = {"symbolType": "stroke", "symbolSize": 400, "symbolStrokeWidth": 2.5}
@@ -68,7 +68,7 @@ def auroc_intervals(rows: Sequence[Json], *, width: int) -> str:
     ]
     ends = [0.5, *(point[end] for point in points for end in ("value", "low", "high") if point[end] is not None)]
     domain = [max(0.0, min(ends) - 0.02), min(1.0, max(ends) + 0.02)]
-    scale, axis = alt.Scale(domain=domain, nice=False, zero=False), alt.Axis(grid=False, tickCount=6)
+    scale, axis = alt.Scale(domain=domain, nice=False, zero=False), alt.Axis(grid=False, tickCount=width // 110)
     room = min(width / 3, _LETTER * max(len(point["score"]) for point in points))
     names = _bare(labelColor=_VARIABLES["ink"], labelLimit=room, minExtent=room, grid=True, gridDash=[1, 4])
     y = alt.Y("score:N", sort=[point["score"] for point in points], title=None, axis=names)
@@ -92,7 +92,7 @@ def risk_coverage(curves: Sequence[Json], *, width: int) -> str:
     ]
     colors, dashes = zip(*(_style(curve, index) for index, curve in enumerate(curves)), strict=True)
     names = [curve["score"] for curve in curves]
-    x = alt.X("coverage:Q", title="share of samples kept, highest scores first")
+    x = alt.X("coverage:Q", title="share kept, highest scores first")
     y = alt.Y("risk:Q", title="error rate among them", axis=_bare(format="~%", tickCount=5))
     series = _series(names, colors, dashes, columns=2 if width < 400 else 4)
     lines = _chart(points).mark_line(strokeWidth=2)

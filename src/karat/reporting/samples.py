@@ -48,7 +48,10 @@ def read_samples(scores: Scores, probes: Sequence[ProbeResult], by: str) -> Samp
     Raises:
         FileFormatError: the table is missing or damaged.
     """
-    values = np.asarray(column(scores, by), np.float64)
+    values = column(scores, by)
+    if values.dtype.kind not in "fiub":
+        raise FileFormatError(f"the column {by!r} of the scores record holds no numbers")
+    values = values.astype(np.float64)
     ids = column(scores, "id", len(values))
     labels = column(scores, "label", len(values)) if "label" in scores.columns else None
     scored = np.isfinite(values)
@@ -76,7 +79,7 @@ def column(record: Scores | ProbeResult, name: str, n: int | None = None) -> np.
         values = np.asarray(record.columns[name])
     except KeyError as error:
         raise FileFormatError(f"{what} is missing") from error
-    except (OSError, ValueError) as error:
+    except FileFormatError as error:  # its own words name the file, and a report holds no paths
         raise FileFormatError(f"{what} cannot be read: make it again") from error
     if n is not None and len(values) != n:
         raise FileFormatError(f"{what} has {len(values)} rows, but {n} are needed")

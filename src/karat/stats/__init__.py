@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .activations import Activations as Activations
-    from .activations import activations as activations
+    from .activations import highly_activating as highly_activating
     from .confidence import softmax_confidence as softmax_confidence
     from .confidence import softmax_entropy as softmax_entropy
     from .confidence import softmax_margin as softmax_margin
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .spectrum import effective_rank as effective_rank
 
 _MODULES = {
-    "activations": ("Activations", "activations"),
+    "activations": ("Activations", "highly_activating"),
     "confidence": ("softmax_confidence", "softmax_entropy", "softmax_margin"),
     "discriminative": ("discriminative_features", "rank_features"),
     "neighbors": ("knn_similarity",),

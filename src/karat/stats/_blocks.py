@@ -1,4 +1,4 @@
-"""A matrix in blocks of rows: finite, in float, and the column means that centre it."""
+"""A matrix in blocks of rows: finite and in float, or as the kernel takes it; and the column means that centre it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .._array import Rows, as_float
+from .._array import Rows, as_block, as_float
 from ..errors import InputError
+from . import _kernel
+from ._row import FLOAT16_UNIT
+from .digest import chunk_rows
 
 # One block in float64 takes this many bytes.
 _BLOCK_BYTES = 1 << 25
@@ -41,13 +44,37 @@ def finite_blocks(h: Rows, *, name: str, size: int | None = None) -> Iterator[tu
         yield start, block
 
 
-def column_means(h: Rows, *, name: str) -> np.ndarray:
-    """Mean of each column, float64 [d].
+def column_means(h: Rows, *, normalize: bool = False) -> np.ndarray:
+    """Mean of each column over the finite rows, float64 [d]; of L2-normalised rows where asked.
 
-    Sums are taken from the first row on: large offsets cost no digits, and identical rows are their mean exactly.
+    Sums are taken from the first finite row on: large offsets cost no digits, and identical rows are their mean
+    exactly.
     """
-    first = next(finite_blocks(h, name=name, size=1))[1][0].astype(np.float64)
-    total = np.zeros(h.shape[1])
-    for _, block in finite_blocks(h, name=name):
-        total += (block - first).sum(axis=0)
-    return first + total / h.shape[0]
+    first, total, n = None, np.zeros(h.shape[1]), 0
+    size = chunk_rows(h)
+    for start in range(0, h.shape[0], size):
+        bits, unit = as_bits(as_block(h[start : min(start + size, h.shape[0])]))
+        if first is None:
+            first = _first_finite(bits, unit, normalize)
+        if first is not None:
+            n += _kernel.add_columns(bits, unit, normalize, first, total)
+    return total if first is None else first + total / n
+
+
+def as_bits(block: np.ndarray) -> tuple[np.ndarray, float]:
+    """A block as the kernel takes it: half precision as its bits, other types as they are; and its unit.
+
+    Read-only, whether the array is or not: each would be compiled apart.
+    """
+    bits = block.view(np.uint16) if block.dtype.itemsize == 2 else block.view()
+    bits.flags.writeable = False
+    return bits, FLOAT16_UNIT if block.dtype == np.float16 else 1.0
+
+
+def _first_finite(bits: np.ndarray, unit: float, normalize: bool) -> np.ndarray | None:
+    nothing = np.zeros(bits.shape[1])
+    for i in range(len(bits)):
+        row = np.zeros(bits.shape[1])
+        if _kernel.add_columns(bits[i : i + 1], unit, normalize, nothing, row):
+            return row
+    return None

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numba
+import xxhash
 from numba.core import config
 
-# Sums may be reordered (that is what vectorises them); NaN and Inf keep their meaning, so that non-finite rows show.
-_FLAGS = {"reassoc", "contract", "nsz", "arcp"}
+# Sums may be reordered (that is what vectorises them). NaN and Inf keep their meaning, so that non-finite rows show,
+# and no product is fused with a sum: x * y - x * y must be 0.
+_REORDERED = {"reassoc", "nsz"}
 
 
 def cache_folder() -> Path:
@@ -23,7 +25,13 @@ def cache_folder() -> Path:
         base = Path.home() / "Library" / "Caches"
     else:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "karat" / "kernel"
+    return base / "karat" / "kernel" / _digest()
+
+
+def _digest() -> str:
+    """Of the compiled sources together: numba itself looks at one file, and would miss a change in another."""
+    sources = sorted(Path(__file__).parent.glob("_*.py"))
+    return xxhash.xxh3_64_hexdigest(b"".join(source.read_bytes() for source in sources))
 
 
 def _writable(folder: Path) -> bool:
@@ -39,6 +47,15 @@ def _writable(folder: Path) -> bool:
 
 def compiled(function: Callable[..., Any]) -> Any:
     """`function`, compiled on its first call without holding the GIL; kept on disk where that is possible."""
+    return _compiled(function, _REORDERED)
+
+
+def compiled_as_written(function: Callable[..., Any]) -> Any:
+    """As `compiled`, with every operation as it is written: what two loops compute alike is equal to the bit."""
+    return _compiled(function, set())
+
+
+def _compiled(function: Callable[..., Any], fastmath: set[str]) -> Any:
     try:
         folder = cache_folder()
         cached = _writable(folder)
@@ -48,6 +65,6 @@ def compiled(function: Callable[..., Any]) -> Any:
     try:
         if cached:
             config.CACHE_DIR = str(folder)  # read by numba when it decorates; other libraries keep their own
-        return numba.njit(function, nogil=True, fastmath=_FLAGS, cache=cached, error_model="numpy")
+        return numba.njit(function, nogil=True, fastmath=fastmath, cache=cached, error_model="numpy")
     finally:
         config.CACHE_DIR = before

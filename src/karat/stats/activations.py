@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from numbers import Real
-from operator import index
 
 import numpy as np
 import xxhash
 
-from .._array import BFLOAT16, Rows, as_block, as_rows
+from .._array import Rows, as_block, as_rows
 from ..errors import InputError
 from . import _kernel
+from ._blocks import as_bits
+from .digest import Digest, chunk_rows
+from .threads import thread_count
 
-# Rows are read, hashed and handed to threads in chunks of this many bytes.
-_CHUNK_BYTES = 1 << 23
+_PER_ROW = {
+    "center": _kernel.CENTER,
+    "spread": _kernel.SPREAD,
+    "mean": _kernel.MEAN,
+    "std": _kernel.STD,
+    "l1": _kernel.L1,
+    "l2": _kernel.L2,
+    "largest": _kernel.LARGEST,
+}
 
 
 @dataclass(frozen=True)
@@ -64,56 +72,7 @@ class Activations:
         return np.isnan(self.center)
 
 
-@dataclass
-class Digest:
-    """xxh3-128 of dtype, shape and chunks of rows, taken while the rows are read."""
-
-    shape: tuple[int, int]
-    dtype: np.dtype
-    _chunks: list[bytes] = field(default_factory=list)
-
-    def add(self, chunk: bytes) -> None:
-        self._chunks.append(chunk)
-
-    def hexdigest(self) -> str:
-        header = f"{self.dtype.newbyteorder('<')} {list(self.shape)}".encode()
-        return xxhash.xxh3_128(header + b"".join(self._chunks)).hexdigest()
-
-
-def digest_rows(h: Rows) -> str:
-    """xxh3-128 of dtype, shape and rows: the digest that a pass takes, without the pass."""
-    digest = Digest((h.shape[0], h.shape[1]), np.dtype(h.dtype))
-    size = chunk_rows(h)
-    for start in range(0, h.shape[0], size):
-        digest.add(_hash(as_block(h[start : min(start + size, h.shape[0])])))
-    return digest.hexdigest()
-
-
-def thread_count(threads: int | None = None) -> int:
-    """How many threads to use: the argument, else KARAT_NUM_THREADS, else the processors this process may use.
-
-    Raises:
-        InputError: not a positive whole number.
-    """
-    given = os.environ.get("KARAT_NUM_THREADS") if threads is None else threads
-    if given is None or given == "":
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        count = int(given) if isinstance(given, str) else index(given)
-    except (TypeError, ValueError):
-        count = 0
-    if count < 1:
-        name = "KARAT_NUM_THREADS" if threads is None else "threads"
-        raise InputError(f"{name} is {given!r}, but a whole number of at least 1 is needed")
-    return count
-
-
-def chunk_rows(h: Rows) -> int:
-    """Rows in a chunk: a function of the row's size alone, so that the digest does not depend on the machine."""
-    return max(1, _CHUNK_BYTES // max(1, h.shape[1] * np.dtype(h.dtype).itemsize))
-
-
-def activations(h: Rows, *, epsilon: float = 4.0, threads: int | None = None) -> Activations:
+def highly_activating(h: Rows, *, epsilon: float = 4.0, threads: int | None = None) -> Activations:
     """The highly activating features of each sample: L_i = { j : h_ij > mu_i + epsilon * sigma_i }.
 
     mu_i and sigma_i are mean and standard deviation (ddof = 0) of sample i over its own d features; the comparison is
@@ -132,7 +91,7 @@ def activations(h: Rows, *, epsilon: float = 4.0, threads: int | None = None) ->
 
     >>> import numpy as np
     >>> h = np.zeros((1, 20)); h[0, 7] = 1
-    >>> activations(h, epsilon=4).column
+    >>> highly_activating(h, epsilon=4).column
     array([7], dtype=int32)
 
     Reference: Kalibhat et al., AAAI 2024, section "Highly activating features".
@@ -193,24 +152,11 @@ def scan(
                 future.cancel()
 
 
-def column_means(h: Rows, *, normalize: bool = False) -> np.ndarray:
-    """Mean of each column over the finite rows, float64 [d]; of L2-normalised rows where asked."""
-    sums, n = np.zeros(h.shape[1]), 0
-    size = chunk_rows(h)
-    for start in range(0, h.shape[0], size):
-        bits, bfloat16 = _bits(as_block(h[start : min(start + size, h.shape[0])]))
-        n += _kernel.add_columns(bits, bfloat16, normalize, sums)
-    return sums / max(n, 1)
-
-
 def concatenate(parts: list[Activations]) -> Activations:
     """Activations of consecutive samples as one."""
     offsets = np.cumsum([0] + [len(part.column) for part in parts])
     indptr = [parts[0].indptr[:1]] + [part.indptr[1:] + offset for part, offset in zip(parts, offsets, strict=False)]
-    joined = {
-        name: np.concatenate([getattr(part, name) for part in parts])
-        for name in ("column", "value", "center", "spread", "mean", "std", "l1", "l2", "largest")
-    }
+    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ("column", "value", *_PER_ROW)}
     return Activations(
         indptr=np.concatenate(indptr),
         **joined,
@@ -251,39 +197,24 @@ def refuse_bad(bad: np.ndarray, start: int = 0, ids: np.ndarray | None = None) -
         )
 
 
-def _bits(block: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Half precision as its bits, and whether it is bfloat16; other types as they are.
-
-    Read-only, whether the array is or not: each would be compiled apart.
-    """
-    bits = block.view(np.uint16) if block.dtype.itemsize == 2 else block.view()
-    bits.flags.writeable = False
-    return bits, block.dtype == BFLOAT16
-
-
 def _scan_chunk(
     chunk: np.ndarray, *, epsilon: float, means: np.ndarray | None, normalize: bool, keep: bool, hashed: bool
 ) -> tuple[Activations, bytes]:
     """The activations of one chunk, and its xxh3-128 where asked."""
     block = as_block(chunk)
-    bits, bfloat16 = _bits(block)
+    bits, unit = as_bits(block)
     m, d = bits.shape
     exact = block.dtype == np.float64 or normalize or means is not None
-    rows = np.empty((m, 7))
-    ends = np.empty(m, np.int64)
-    counts = np.zeros(d if means is None else 2 * d, np.int64)
+    rows, ends = np.empty((m, 7)), np.empty(m, np.int64)
+    counts, tallies = np.zeros(d if means is None else 2 * d, np.int64), np.zeros(3, np.int64)
     if not reachable(len(counts), epsilon):
         epsilon = np.inf  # where the largest deviation meets the threshold exactly, rounding could select it
-    tallies = np.zeros(3, np.int64)
     columns = np.empty(max(1 << 15, 2 * d) if keep else d, np.int32)
     values = np.empty(len(columns), np.float64 if exact else np.float32)
+    kernel = _kernel.scan if means is None else partial(_kernel.scan_halves, means)
     kept_columns, kept_values, done, offset = [], [], 0, 0
     while done < m:
-        out = (rows, ends, columns, values, counts, tallies)
-        if means is None:
-            last = _kernel.scan(bits, bfloat16, done, epsilon, normalize, keep, *out)
-        else:
-            last = _kernel.scan_halves(bits, bfloat16, done, epsilon, normalize, keep, means, *out)
+        last = kernel(bits, unit, done, epsilon, normalize, keep, rows, ends, columns, values, counts, tallies)
         used = int(ends[last - 1])
         ends[done:last] += offset
         kept_columns.append(columns[:used].copy())
@@ -293,19 +224,9 @@ def _scan_chunk(
         indptr=np.concatenate([np.zeros(1, np.int64), ends]),
         column=np.concatenate(kept_columns),
         value=np.concatenate(kept_values),
-        center=rows[:, _kernel.CENTER],
-        spread=rows[:, _kernel.SPREAD],
-        mean=rows[:, _kernel.MEAN],
-        std=rows[:, _kernel.STD],
-        l1=rows[:, _kernel.L1],
-        l2=rows[:, _kernel.L2],
-        largest=rows[:, _kernel.LARGEST],
+        **{name: rows[:, place] for name, place in _PER_ROW.items()},
         counts=counts,
         zeros=int(tallies[_kernel.ZEROS]),
         negatives=int(tallies[_kernel.NEGATIVES]),
     )
-    return found, _hash(block) if hashed else b""
-
-
-def _hash(block: np.ndarray) -> bytes:
-    return xxhash.xxh3_128_digest(memoryview(block.view(np.uint8)))
+    return found, xxhash.xxh3_128_digest(block.view(np.uint8).data) if hashed else b""

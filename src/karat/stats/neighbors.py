@@ -42,7 +42,7 @@ def knn_similarity(
     if block < 1:
         raise InputError(f"block is {block}, but at least one row is needed")
     _check_neighbours(rows, fitted, k, own=reference is None)
-    means = column_means(fitted, name=name) if center else np.zeros(fitted.shape[1])
+    means = column_means(fitted) if center else np.zeros(fitted.shape[1])
     similarity = np.empty(rows.shape[0])
     for start, samples in finite_blocks(rows, name="h", size=block):
         unit = _unit_rows(samples, means)

@@ -11,7 +11,9 @@ import numpy as np
 
 from .._array import Rows
 from ..errors import InputError, KaratWarning
-from .activations import Activations, Digest, check_epsilon, column_means, reachable, refuse_bad, scan
+from ._blocks import column_means
+from .activations import Activations, check_epsilon, reachable, refuse_bad, scan
+from .digest import Digest
 from .discriminative import Over, check_band, discriminative_features
 
 # Features count as signed where more than this share of the reference's entries is negative.

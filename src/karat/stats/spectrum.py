@@ -55,7 +55,7 @@ def effective_rank(h: Rows, *, center: bool = False, power: float = 1.0, epsilon
 
 def _relative_singular_values(h: Rows, *, center: bool) -> np.ndarray:
     """The min(n, d) singular values in units of the largest, float64; all zero where h is."""
-    means = column_means(h, name="h") if center else np.zeros(h.shape[1])
+    means = column_means(h) if center else np.zeros(h.shape[1])
     peak = max(np.abs(block).max() for _, block in _scaled_blocks(h, means, 1.0))
     if peak == 0:
         return np.zeros(min(h.shape))

@@ -109,8 +109,6 @@ def _weights(torch: ModuleType, path: Path) -> Any:
     with open(path, "rb") as file:
         is_zip = file.read(2) == b"PK"  # else the format of torch before 1.6, which cannot be mapped
     try:
-        if is_zip:
-            zipfile.ZipFile(path).close()  # torch takes one without its end for the older format
         return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except Exception as error:  # torch.load raises whatever its parts raise
         if "weights only" in str(error).lower():

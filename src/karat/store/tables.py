@@ -75,8 +75,6 @@ def parquet_schema(path: Path) -> pa.Schema:
 
 def column_values(column: pa.ChunkedArray) -> np.ndarray:
     """A column as an array; a null is NaN among floats and None among the rest."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
     if column.null_count and not pa.types.is_floating(column.type):
         return np.array([*column.to_pylist(), None], dtype=object)[:-1]
     return column.to_numpy()

@@ -1,8 +1,8 @@
 """Writing embeddings folders.
 
 A shard is written under a temporary name, synced, renamed, and only then marked done in the manifest. Nothing stored
-tells a time, a host or an absolute path: equal rows, columns and provenance give equal bytes, in whatever blocks they
-came.
+tells a time, a host or an absolute path, and nothing depends on the blocks that rows come in: equal rows, columns and
+provenance give equal bytes.
 """
 
 from __future__ import annotations

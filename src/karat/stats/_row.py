@@ -1,0 +1,270 @@
+"""What one look at a row tells: its moments, its largest entry, which entries exceed a threshold.
+
+Sums, deviations and the threshold are float64. A float32 row is compared with the largest float32 that is not above the
+threshold, which decides exactly as the comparison in float64 would. Half precision is widened to float32 (exact) in a
+scratch row. `@overload` gives a function its body by the type of the row, when it is compiled.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import types
+from numba.extending import overload
+
+from ._compile import compiled
+
+# A float16 whose bits are moved to their float32 places: the exponent's bias is 127 there, not 15.
+FLOAT16_UNIT = 2.0**-112
+# A float64 row whose absolute sum lies outside is rescaled by a power of two: squares neither under- nor overflow.
+TINY, HUGE = 1e-120, 1e150
+# A float32 row is summed a second time where its variance is below this share of the squared distance of its mean from
+# its first entry: of 16 digits 12 would be left.
+FAR = 1e-4
+
+
+@compiled
+def _widen_bfloat16(bits, scratch):
+    wide = scratch.view(np.uint32)
+    for j in range(bits.size):
+        wide[j] = np.uint32(bits[j]) << np.uint32(16)
+
+
+@compiled
+def _widen_float16(bits, scratch):
+    """Bits to their float32 places, which is FLOAT16_UNIT times the number; a row with NaN or Inf gets a NaN."""
+    signed = bits.view(np.int16)
+    wide = scratch.view(np.int32)
+    for j in range(bits.size):
+        wide[j] = (np.int32(signed[j]) << np.int32(13)) & np.int32(-0x70002000)
+    worst = np.uint16(0)
+    for j in range(bits.size):
+        worst = max(worst, np.uint16(bits[j] & np.uint16(0x7FFF)))
+    if worst >= 0x7C00:
+        scratch[0] = np.nan
+
+
+def read(block, i, unit, scratch):  # pragma: no cover (replaced when compiled)
+    raise NotImplementedError
+
+
+@overload(read)
+def _read_by_type(block, i, unit, scratch):
+    """Row i times unit as floats: the row itself, or half precision (its bits, uint16) widened into the scratch row."""
+    if block.dtype != types.uint16:
+        return lambda block, i, unit, scratch: block[i]
+
+    def widened(block, i, unit, scratch):
+        if unit == 1.0:  # bfloat16
+            _widen_bfloat16(block[i], scratch)
+        else:
+            _widen_float16(block[i], scratch)
+        return scratch
+
+    return widened
+
+
+@compiled
+def sums(x, scale):
+    """Sum, absolute sum, and the numbers of negative and of zero entries."""
+    total = 0.0
+    absolute = 0.0
+    negative = 0
+    zero = 0
+    for j in range(x.size):
+        v = np.float64(x[j]) * scale
+        total += v
+        absolute += abs(v)
+        negative += v < 0
+        zero += v == 0
+    return total, absolute, negative, zero
+
+
+@compiled
+def _largest_integer(bits):
+    top = bits[0]
+    for j in range(bits.size):
+        top = max(top, bits[j])
+    return top
+
+
+def largest_of(x):  # pragma: no cover (replaced when compiled)
+    raise NotImplementedError
+
+
+@overload(largest_of)
+def _largest_by_type(x):
+    """The largest entry of a finite row. The bits of floats >= 0 are in order as integers, whose maximum vectorises."""
+    integer, floating = (np.int32, np.float32) if x.dtype == types.float32 else (np.int64, np.float64)
+
+    def largest(x):
+        bits = x.view(integer)
+        top = np.empty(1, integer)
+        top[0] = _largest_integer(bits)
+        if top[0] >= 0:
+            return np.float64(top.view(floating)[0])
+        best = x[0]  # every entry is negative
+        for j in range(x.size):
+            if x[j] > best:
+                best = x[j]
+        return np.float64(best)
+
+    return largest
+
+
+@compiled
+def _largest_absolute(x):
+    largest = 0.0
+    for j in range(x.size):
+        if abs(x[j]) > largest:
+            largest = abs(x[j])
+    return largest
+
+
+@compiled
+def all_finite(x):
+    for j in range(x.size):  # noqa: SIM110 (numba compiles no generator)
+        if not np.isfinite(x[j]):
+            return False
+    return True
+
+
+@compiled
+def scale_of(x, absolute):
+    """1, or the power of two that brings an extreme float64 row near 1; 0 if the row is not finite."""
+    if TINY < absolute < HUGE or absolute == 0:
+        return 1.0
+    if not all_finite(x):
+        return 0.0
+    exponent = math.frexp(_largest_absolute(x))[1]
+    return math.ldexp(1.0, min(max(-exponent, -1000), 1000))
+
+
+@compiled
+def _sign_and_zeros(x):
+    """Whether a sign bit is set in a float32 row (-0.0 has one), and how many entries are 0.0."""
+    bits = x.view(np.int32)
+    lowest = np.int32(0)
+    zeros = np.int32(0)
+    for j in range(bits.size):
+        lowest = min(lowest, bits[j])
+        zeros = np.int32(zeros + np.int32(bits[j] == 0))
+    return lowest < 0, np.int64(zeros)
+
+
+@compiled
+def _sums_from(x, shift):
+    """Sum of x_j - shift, and of its square."""
+    total = 0.0
+    squares = 0.0
+    for j in range(x.size):
+        deviation = np.float64(x[j]) - shift
+        total += deviation
+        squares += deviation * deviation
+    return total, squares
+
+
+@compiled
+def _total(x, scale, shift):
+    """Sum of scale * x_j - shift."""
+    total = 0.0
+    for j in range(x.size):
+        total += np.float64(x[j]) * scale - shift
+    return total
+
+
+@compiled
+def _squares(x, scale, mean):
+    """Sum of the squared deviations of scale * x_j."""
+    squares = 0.0
+    for j in range(x.size):
+        deviation = np.float64(x[j]) * scale - mean
+        squares += deviation * deviation
+    return squares
+
+
+def moments(x):  # pragma: no cover (replaced when compiled)
+    raise NotImplementedError
+
+
+@overload(moments)
+def _moments_by_type(x):
+    """scale, mean, std, absolute sum (all of scale * x), negatives, zeros; scale 0 if the row is not finite."""
+    if x.dtype == types.float32:
+
+        def row_moments(x):  # in float64 from the first entry on; twice only where that one lies far from the others
+            total, squares = _sums_from(x, np.float64(x[0]))
+            if not np.isfinite(total):
+                return 0.0, np.nan, np.nan, np.nan, 0, 0
+            shift = total / x.size
+            mean = x[0] + shift
+            variance = squares / x.size - shift * shift
+            if variance < FAR * shift * shift:
+                mean = _total(x, 1.0, 0.0) / x.size
+                variance = _squares(x, 1.0, mean) / x.size
+            signed, zero = _sign_and_zeros(x)
+            if signed:
+                _, absolute, negative, zero = sums(x, 1.0)
+                return 1.0, mean, math.sqrt(variance), absolute, negative, zero
+            return 1.0, mean, math.sqrt(variance), mean * x.size, 0, zero
+
+        return row_moments
+
+    def row_moments(x):  # float64: rescaled where needed, and the rounding of the mean is corrected
+        total, absolute, negative, zero = sums(x, 1.0)
+        scale = scale_of(x, absolute)
+        if scale == 0.0:
+            return 0.0, np.nan, np.nan, np.nan, 0, 0
+        if scale != 1.0:
+            total, absolute, _, _ = sums(x, scale)
+        mean = total / x.size
+        mean += _total(x, scale, mean) / x.size
+        return scale, mean, math.sqrt(_squares(x, scale, mean) / x.size), absolute, negative, zero
+
+    return row_moments
+
+
+def rescaled(x, scale, copy):  # pragma: no cover (replaced when compiled)
+    raise NotImplementedError
+
+
+@overload(rescaled)
+def _rescaled_by_type(x, scale, copy):
+    """scale * x: the row itself where the scale is 1 (that of a float32 row always is), else in the copy."""
+    if x.dtype == types.float32:
+        return lambda x, scale, copy: x
+
+    def in_copy(x, scale, copy):
+        if scale == 1.0:
+            return x
+        for j in range(x.size):
+            copy[j] = x[j] * scale
+        return copy
+
+    return in_copy
+
+
+def flag_above(x, threshold, flags):  # pragma: no cover (replaced when compiled)
+    raise NotImplementedError
+
+
+@overload(flag_above)
+def _flag_above_by_type(x, threshold, flags):
+    """flags[j] = 1 where x_j > threshold (strictly, as in float64)."""
+    if x.dtype == types.float32:
+
+        def flag(x, threshold, flags):
+            below = np.float32(threshold)
+            if np.float64(below) > threshold:
+                below = np.nextafter(below, np.float32(-np.inf))
+            for j in range(x.size):
+                flags[j] = x[j] > below
+
+        return flag
+
+    def flag(x, threshold, flags):
+        for j in range(x.size):
+            flags[j] = x[j] > threshold
+
+    return flag
