@@ -70,7 +70,7 @@ def clear_cut(h: np.ndarray, reference: np.ndarray, epsilon: float, *, normalize
 
 
 def test_q_is_the_mean_of_what_the_discriminative_features_have_above_the_mean() -> None:
-    """Column 0 is active in all rows and generic; 1 in two; 2 in one and rare. The median is 2, the 95th percentile 3.8."""
+    """Column 0 is active in all four rows, 1 in two, 2 in one: the median count is 2, the 95th percentile 3.8."""
     h = np.zeros((4, 40))
     h[:, 0], h[[0, 1], 1], h[2, 2] = 4, (8, 6), 4
     mean = h.mean(axis=1)
@@ -118,9 +118,8 @@ def test_v1_of_constant_and_zero_rows_is_zero() -> None:
 
 def test_v1_never_uses_halves() -> None:
     h = np.random.default_rng(0).standard_normal((20, 30))
-    by_hand = (
-        (h.max(axis=1) - h.mean(axis=1)) / h.std(axis=1) / np.abs(h / np.linalg.norm(h, axis=1)[:, None]).sum(axis=1)
-    )
+    unit = h / np.linalg.norm(h, axis=1, keepdims=True)
+    by_hand = (unit.max(axis=1) - unit.mean(axis=1)) / unit.std(axis=1) / np.abs(unit).sum(axis=1)
     np.testing.assert_allclose(q_score_v1(h), by_hand, rtol=1e-12)
     (split,) = scan(h, epsilon=1.0, means=h.mean(axis=0))
     np.testing.assert_allclose(v1_of(split), by_hand, rtol=1e-12)
@@ -308,7 +307,7 @@ def test_normalised_q_does_not_depend_on_the_scale_of_the_rows(
 
 @LAWS
 @given(ordinary_matrices(dtypes=(np.dtype(np.float64),)), st.floats(1e-6, 1e6))
-def test_v1_scales_inversely_with_nothing(h: np.ndarray, scale: float) -> None:
+def test_v1_does_not_depend_on_the_scale(h: np.ndarray, scale: float) -> None:
     np.testing.assert_allclose(q_score_v1(scale * h), q_score_v1(h), rtol=1e-7)
 
 
@@ -349,9 +348,9 @@ def test_threads_change_no_bit_of_q(halves: bool, normalize: bool, monkeypatch: 
 
 
 def test_a_set_is_scored_with_the_features_and_halves_of_its_reference() -> None:
-    """The reference is signed around means of 5, the other set is not signed at all."""
+    """The reference is signed, around means of 0 to 5; the other set has no negative entry."""
     rng = np.random.default_rng(0)
-    reference, h = rng.standard_t(3, (200, 30)) + np.arange(30) / 30, rng.exponential(size=(20, 30))
+    reference, h = rng.standard_t(3, (200, 30)) + np.linspace(0, 5, 30), rng.exponential(size=(20, 30))
     fitted = fit_reference(reference, epsilon=1.5)
     assert fitted.halves
     expected = transcription.q_score(h, reference, epsilon=1.5)
@@ -435,7 +434,7 @@ def test_another_number_of_features_than_the_references_is_refused() -> None:
     "reference", [np.ones(3), np.ones((0, 3)), "h", [[1, 2], [3]]], ids=["1-D", "empty", "text", "ragged"]
 )
 def test_what_is_wrong_with_the_reference_is_said_of_the_reference(reference: object) -> None:
-    with pytest.raises((InputError, InputTypeError), match="^reference "):
+    with pytest.raises((InputError, InputTypeError), match=r"^reference "):
         q_score(np.ones((2, 3)), reference=reference)
 
 
@@ -468,15 +467,15 @@ def test_calls_from_eight_threads_give_the_numbers_of_calls_one_by_one(monkeypat
     monkeypatch.setattr(chunks_of_rows, "_CHUNK_BYTES", 1 << 12)
     rng = np.random.default_rng(0)
     sets = [cast(ORDINARY["signed"](rng, 100 + k, 40 + k), FLOATS[k % 4]) for k in range(8)]
-    parameters = [
+    parameters: list[dict[str, Any]] = [
         {"epsilon": 1.5, "halves": k % 3 != 0, "normalize": k % 2 == 0, "threads": 1 + k % 3} for k in range(8)
     ]
-    expected = [q_score(h, **given) for h, given in zip(sets, parameters, strict=True)]  # type: ignore[arg-type]
+    expected = [q_score(h, **given) for h, given in zip(sets, parameters, strict=True)]
     start = threading.Barrier(8)
 
     def call(k: int) -> list[np.ndarray]:
         start.wait()
-        return [q_score(sets[k], **parameters[k]) for _ in range(5)]  # type: ignore[arg-type]
+        return [q_score(sets[k], **parameters[k]) for _ in range(5)]
 
     with ThreadPoolExecutor(8) as pool:
         for k, repeated in enumerate(pool.map(call, range(8))):

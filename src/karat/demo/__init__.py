@@ -10,6 +10,8 @@ from pathlib import Path
 
 from .. import runs
 from .._files import refuse_existing, writing
+from .._optional import require
+from ..embeddings import Embeddings
 from ..encoders import load_encoder
 from ..evaluating import evaluate
 from ..extraction import extract
@@ -21,6 +23,7 @@ from ..reporting import report
 from ..scoring import score
 
 Progress = Callable[[int, int], None]
+_LIBRARIES = ("torch", "PIL", "jinja2", "altair", "vl_convert")
 _PARTS = {"train": "embeddings/train.emb", "test": "embeddings/val.emb"}
 
 
@@ -51,20 +54,9 @@ def demo(out: str | Path, *, seed: int = 0, overwrite: bool = False, progress: P
     """
     folder = Path(out)
     refuse_existing(folder, overwrite=overwrite)
-    with writing(folder):
-        (folder / "embeddings").mkdir(parents=True, exist_ok=True)
-        (folder / "images").mkdir(exist_ok=True)
-    with as_file(files(__name__) / "data") as data:
-        encoder = load_encoder(data / "encoder.safetensors")
-        train, val = (
-            extract(encoder, data / f"{part}.npz", out=folder / emb, overwrite=overwrite, progress=progress)
-            for part, emb in _PARTS.items()
-        )
-        with writing(folder):
-            shutil.copyfile(data / "test.npz", folder / "images" / "test.npz")
-    source = open_images(folder / "images" / "test.npz")
-    paths = dict(zip(source.ids.tolist(), source.paths.tolist(), strict=True))
-    runs.add_images(folder, runs.Images("images/test.npz", paths))
+    for library in _LIBRARIES:  # before anything is written, or the work done
+        require(library, "the demo")
+    train, val = _extracted(folder, overwrite=overwrite, progress=progress)
     scores = score(
         val,
         reference=train,
@@ -82,3 +74,22 @@ def demo(out: str | Path, *, seed: int = 0, overwrite: bool = False, progress: P
         runs.add_record(folder, record, overwrite=overwrite)
     page = report(folder, folder / "report.html", overwrite=overwrite)
     return Demo(folder, page, scores, probed, evaluation, metrics)
+
+
+def _extracted(folder: Path, *, overwrite: bool, progress: Progress | None) -> list[Embeddings]:
+    """The features of the bundled training and test images; the test images go into the run."""
+    with writing(folder):
+        (folder / "embeddings").mkdir(parents=True, exist_ok=True)
+        (folder / "images").mkdir(exist_ok=True)
+    with as_file(files(__name__) / "data") as data:
+        encoder = load_encoder(data / "encoder.safetensors")
+        embeddings = [
+            extract(encoder, data / f"{part}.npz", out=folder / emb, overwrite=overwrite, progress=progress)
+            for part, emb in _PARTS.items()
+        ]
+        with writing(folder):
+            shutil.copyfile(data / "test.npz", folder / "images" / "test.npz")
+    source = open_images(folder / "images" / "test.npz")
+    paths = dict(zip(source.ids.tolist(), source.paths.tolist(), strict=True))
+    runs.add_images(folder, runs.Images("images/test.npz", paths))
+    return embeddings

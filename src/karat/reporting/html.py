@@ -56,6 +56,13 @@ def report(
         FileFormatError: no run or record at that path.
         OutputExistsError: `out` exists and `overwrite` is false.
         MissingDependencyError: the extra `report` is not installed.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from karat.records import Metrics, Provenance
+    >>> metrics = Metrics(Provenance("measure", {}, {}, "0.1.0"), n=120, d=40, values={"effective_rank": 17.2})
+    >>> with TemporaryDirectory() as folder:
+    ...     report(metrics, f"{folder}/report.html").name
+    'report.html'
     """
     target = Path(out)
     refuse_existing(target, overwrite=overwrite)

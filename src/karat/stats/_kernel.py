@@ -72,7 +72,7 @@ def scan(block, unit, first, epsilon, normalize, keep, rows, ends, columns, valu
         if used + d > columns.size:
             return i
         x = read(block, i, unit, scratch)
-        scale, mean, std, absolute, negative, zero = moments(x)
+        scale, mean, std, absolute, negative, zero = moments(x, block[i])
         scale *= unit
         if scale == 0.0:
             rows[i, :] = np.nan
@@ -82,7 +82,7 @@ def scan(block, unit, first, epsilon, normalize, keep, rows, ends, columns, valu
         tallies[NEGATIVES] += negative
         tallies[ZEROS] += zero
         x = rescaled(x, scale, copy)
-        flag_above(x, mean + epsilon * std, flags)
+        flag_above(x, block[i], unit, mean + epsilon * std, flags)
         norm = _norm(d, mean, std)
         factor = _factor(normalize, scale, norm)
         before = used
@@ -145,7 +145,7 @@ def scan_halves(means, block, unit, first, epsilon, normalize, keep, rows, ends,
         if used + d > columns.size:
             return i
         x = read(block, i, unit, scratch)
-        scale, mean, std, absolute, negative, zero = moments(x)
+        scale, mean, std, absolute, negative, zero = moments(x, block[i])
         scale *= unit
         if scale == 0.0:
             rows[i, :] = np.nan
@@ -189,7 +189,7 @@ def add_columns(block, unit, normalize, shift, totals):
     added = 0
     for i in range(block.shape[0]):
         x = read(block, i, unit, scratch)
-        scale, mean, std, _, _, _ = moments(x)
+        scale, mean, std, _, _, _ = moments(x, block[i])
         scale *= unit
         if scale == 0.0:
             continue

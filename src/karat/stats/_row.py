@@ -142,15 +142,41 @@ def scale_of(x, absolute):
 
 
 @compiled
-def _sign_and_zeros(x):
-    """Whether a sign bit is set in a float32 row (-0.0 has one), and how many entries are 0.0."""
-    bits = x.view(np.int32)
+def _sign_and_zeros_32(bits):
     lowest = np.int32(0)
     zeros = np.int32(0)
     for j in range(bits.size):
         lowest = min(lowest, bits[j])
         zeros = np.int32(zeros + np.int32(bits[j] == 0))
     return lowest < 0, np.int64(zeros)
+
+
+@compiled
+def _sign_and_zeros_16(bits):
+    lowest = np.int16(0)
+    zeros = np.uint16(0)
+    for j in range(bits.size):
+        lowest = min(lowest, bits[j])
+        zeros = np.uint16(zeros + np.uint16(bits[j] == 0))
+    return lowest < 0, np.int64(zeros)
+
+
+def _sign_and_zeros(x, raw):  # pragma: no cover (replaced when compiled)
+    raise NotImplementedError
+
+
+@overload(_sign_and_zeros)
+def _sign_and_zeros_by_type(x, raw):
+    """Whether a sign bit is set (-0.0 has one), and how many entries are 0.0; counted in lanes of the type's width."""
+    if raw.dtype == types.uint16:
+
+        def of_half(x, raw):
+            if raw.size < 1 << 16:
+                return _sign_and_zeros_16(raw.view(np.int16))
+            return _sign_and_zeros_32(x.view(np.int32))
+
+        return of_half
+    return lambda x, raw: _sign_and_zeros_32(x.view(np.int32))
 
 
 @compiled
@@ -184,16 +210,20 @@ def _squares(x, scale, mean):
     return squares
 
 
-def moments(x):  # pragma: no cover (replaced when compiled)
+def moments(x, raw):  # pragma: no cover (replaced when compiled)
     raise NotImplementedError
 
 
 @overload(moments)
-def _moments_by_type(x):
-    """scale, mean, std, absolute sum (all of scale * x), negatives, zeros; scale 0 if the row is not finite."""
+def _moments_by_type(x, raw):
+    """scale, mean, std, absolute sum (all of scale * x), negatives, zeros; scale 0 if the row is not finite.
+
+    x is the row as floats, raw as it was given (half precision: its bits).
+    """
     if x.dtype == types.float32:
 
-        def row_moments(x):  # in float64 from the first entry on; twice only where that one lies far from the others
+        def row_moments(x, raw):
+            # From the first entry on; a second time only where that one lies far from the others.
             total, squares = _sums_from(x, np.float64(x[0]))
             if not np.isfinite(total):
                 return 0.0, np.nan, np.nan, np.nan, 0, 0
@@ -203,7 +233,7 @@ def _moments_by_type(x):
             if variance < FAR * shift * shift:
                 mean = _total(x, 1.0, 0.0) / x.size
                 variance = _squares(x, 1.0, mean) / x.size
-            signed, zero = _sign_and_zeros(x)
+            signed, zero = _sign_and_zeros(x, raw)
             if signed:
                 _, absolute, negative, zero = sums(x, 1.0)
                 return 1.0, mean, math.sqrt(variance), absolute, negative, zero
@@ -211,7 +241,8 @@ def _moments_by_type(x):
 
         return row_moments
 
-    def row_moments(x):  # float64: rescaled where needed, and the rounding of the mean is corrected
+    def row_moments(x, raw):
+        # float64: rescaled where needed, and the rounding of the mean is corrected.
         total, absolute, negative, zero = sums(x, 1.0)
         scale = scale_of(x, absolute)
         if scale == 0.0:
@@ -245,26 +276,48 @@ def _rescaled_by_type(x, scale, copy):
     return in_copy
 
 
-def flag_above(x, threshold, flags):  # pragma: no cover (replaced when compiled)
+@compiled
+def _flag_above_32(x, below, flags):
+    for j in range(x.size):
+        flags[j] = x[j] > below
+
+
+@compiled
+def _flag_above_16(bits, below, flags):
+    for j in range(bits.size):
+        flags[j] = bits[j] > below
+
+
+def flag_above(x, raw, unit, threshold, flags):  # pragma: no cover (replaced when compiled)
     raise NotImplementedError
 
 
 @overload(flag_above)
-def _flag_above_by_type(x, threshold, flags):
-    """flags[j] = 1 where x_j > threshold (strictly, as in float64)."""
-    if x.dtype == types.float32:
+def _flag_above_by_type(x, raw, unit, threshold, flags):
+    """flags[j] = 1 where x_j > threshold (strictly, as in float64).
 
-        def flag(x, threshold, flags):
-            below = np.float32(threshold)
-            if np.float64(below) > threshold:
-                below = np.nextafter(below, np.float32(-np.inf))
+    Half precision is compared by its bits, which are in order as integers where the threshold is not negative: with the
+    leading bits of the float32 threshold, below which there is no other half-precision number.
+    """
+    if x.dtype != types.float32:
+
+        def flag(x, raw, unit, threshold, flags):
             for j in range(x.size):
-                flags[j] = x[j] > below
+                flags[j] = x[j] > threshold
 
         return flag
 
-    def flag(x, threshold, flags):
-        for j in range(x.size):
-            flags[j] = x[j] > threshold
+    halved = raw.dtype == types.uint16
 
-    return flag
+    def flag_narrow(x, raw, unit, threshold, flags):
+        below = np.empty(1, np.float32)
+        below[0] = np.float32(threshold)
+        if np.float64(below[0]) > threshold:
+            below[0] = np.nextafter(below[0], np.float32(-np.inf))
+        if halved and below[0] >= 0:
+            leading = below.view(np.int32)[0] >> (16 if unit == 1.0 else 13)
+            _flag_above_16(raw.view(np.int16), np.int16(min(leading, 0x7FFF)), flags)
+        else:
+            _flag_above_32(x, below[0], flags)
+
+    return flag_narrow
