@@ -55,7 +55,9 @@ def test_shares_of_zeros_and_negatives_are_exact() -> None:
     assert found.negative_share == 6 / (N * D)
     assert not found.halves
     h[0] = np.nan
-    dropped = health_of(h, halves=False, on_bad_rows="drop")
+    dropped, rest = health_of(h, halves=False, on_bad_rows="drop"), health_of(h[1:], halves=False)
+    for name in ("mean_active", "mean_discriminative", "empty_share", "constant_rows", "zero_rows"):
+        assert getattr(dropped, name) == pytest.approx(getattr(rest, name)), name
     assert dropped.zero_share == pytest.approx(49 * 30 / ((N - 1) * D))
     assert dropped.negative_share == pytest.approx(6 / ((N - 1) * D))
 
@@ -248,15 +250,16 @@ def test_zero_rows_and_rows_that_are_not_finite_do_not_break_the_spread() -> Non
     assert watched(np.full((3, 4), np.inf)).spread() == 0
 
 
-def test_the_lowest_ids_are_in_order_with_ties_by_row() -> None:
+@pytest.mark.parametrize("rows_at_once", [7, N])
+def test_the_lowest_ids_are_in_order_with_ties_by_row(rows_at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("karat.stats.digest._CHUNK_BYTES", rows_at_once * D * 8)
     h = healthy()
-    h[200:210] = h[100]  # eleven samples with the same score
-    h[100] *= 0.5
-    h[200:210] *= 0.5
+    h[[200, 3, 90]] = h[100]
+    h[[200, 3, 90, 100]] *= 0.5  # four samples with the same low score
     scores = karat.score(karat.Embeddings(h, ids=np.arange(N) + 1000), epsilon=2)
     rows = np.argsort(np.where(scores.n_discriminative > 0, scores.q_score, np.inf), kind="stable")[:10]
     assert scores.lowest == tuple((1000 + int(row), float(scores.q_score[row])) for row in rows)
-    assert scores.lowest[1][1] == scores.lowest[2][1]
+    assert [name for name, _ in scores.lowest][:4] == [1003, 1090, 1100, 1200]
 
 
 def test_samples_without_discriminative_features_are_not_among_the_lowest() -> None:

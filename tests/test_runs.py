@@ -96,7 +96,8 @@ def test_a_record_can_be_overwritten_and_is_listed_once(run: Path) -> None:
     columns = {name: values[:1] for name, values in SCORES.columns.items()}
     add_record(run, replace(SCORES, epsilon=1.0, columns=columns), overwrite=True)
     found = open_run(run)
-    assert list(found.records) == ["metrics", "probe", "evaluation", "scores"]
+    assert list(found.records) == ["metrics", "probe", "evaluation", "scores"] and found.damaged == {}
+    assert len(json.loads((run / "run.json").read_text())["records"]) == 4
     scores = found.records["scores"]
     assert isinstance(scores, Scores) and scores.epsilon == 1.0 and scores.ids.tolist() == ["a"]
 

@@ -1,0 +1,87 @@
+"""Memory of `karat score` does not grow with the file: the anonymous memory of the process, sampled while it runs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import karat
+
+COLUMNS = 1024
+SMALL, LARGE = 6_000, 60_000
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(karat.__file__).parents[1])}
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="/proc is Linux's"),
+]
+
+
+def write(path: Path, rows: int) -> None:
+    """Float16 features as a ReLU network has them, half of them zero; each block of rows has the columns rolled."""
+    block = np.maximum(np.random.default_rng(0).standard_normal((SMALL, COLUMNS)), 0).astype(np.float16)
+    h = np.lib.format.open_memmap(path, "w+", np.float16, (rows, COLUMNS))
+    for start in range(0, rows, SMALL):
+        h[start : start + SMALL] = np.roll(block, start // SMALL, axis=1)
+    h.flush()
+
+
+def peak_of(*arguments: str, folder: Path) -> int:
+    """The most anonymous memory (RssAnon, bytes) that a karat command held."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "karat", *arguments],
+        cwd=folder,
+        env=ENVIRONMENT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, anonymous_memory(process.pid))
+        time.sleep(0.005)
+    assert process.stderr is not None
+    with process.stderr as stderr:
+        assert process.returncode == 0, stderr.read()
+    return peak
+
+
+def anonymous_memory(pid: int) -> int:
+    """RssAnon of a process in bytes; 0 once it is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon")), 0)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with both files; the kernel is compiled."""
+    folder = tmp_path_factory.mktemp("memory")
+    write(folder / "small.npy", SMALL)
+    write(folder / "large.npy", LARGE)
+    peak_of("score", "small.npy", "-o", "first.parquet", folder=folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "options",
+    [(), ("--reference", "small.npy"), ("--keep-activations",)],
+    ids=["alone", "with reference", "activations kept"],
+)
+def test_ten_times_the_rows_take_no_more_memory(files: Path, options: tuple[str, ...]) -> None:
+    peaks = [
+        peak_of("score", f"{name}.npy", "-o", "scores.parquet", "--overwrite", *options, folder=files)
+        for name in ("small", "large")
+    ]
+    assert pq.read_metadata(files / "scores.parquet").num_rows == LARGE
+    assert max(peaks) < 400e6
+    assert abs(peaks[1] - peaks[0]) < 0.15 * peaks[0], peaks
