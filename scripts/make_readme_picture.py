@@ -1,6 +1,6 @@
 """The picture in README.md: two parts of the demo's report, one above the other.
 
-    karat demo -o demo-run && python scripts/make_readme_picture.py demo-run/report.html -o docs/images/report.png
+karat demo -o demo-run && python scripts/make_readme_picture.py demo-run/report.html -o docs/images/report.png
 """
 
 from __future__ import annotations

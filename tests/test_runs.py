@@ -15,8 +15,8 @@ from karat import runs
 from karat._files import digest_bytes, one_writer
 from karat.errors import FileFormatError, InputError, OutputError, OutputExistsError
 from karat.records import ProbeResult, Scores
+from karat.records.tables import write_table
 from karat.runs import Images, add_images, add_record, check_name, is_run, load_record, open_run, refuse_record
-from karat.tables import write_table
 from tests.test_records import METRICS, PROBE, RECORDS, SCORES
 
 

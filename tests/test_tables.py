@@ -13,10 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from karat import tables
 from karat.errors import FileFormatError, InputError, OutputError
-from karat.records import ProbeResult, Scores
-from karat.tables import Columns, TableWriter, open_table, read_record, to_arrow, to_numpy, write_table
+from karat.records import ProbeResult, Scores, tables
+from karat.records.tables import Columns, TableWriter, open_table, read_record, to_arrow, to_numpy, write_table
 from tests.test_records import PROBE, SCORES
 
 NAN = math.nan
@@ -82,13 +81,13 @@ def test_missing_labels_stay_missing(values: np.ndarray, back: list[Any]) -> Non
 
 def test_a_column_is_read_when_it_is_asked_for_and_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[list[str]] = []
-    read_table = pq.read_table
+    read = pq.ParquetFile.read
 
-    def counted(*arguments: Any, columns: list[str], **rest: Any) -> pa.Table:
+    def counted(file: pq.ParquetFile, *, columns: list[str]) -> pa.Table:
         asked.append(columns)
-        return read_table(*arguments, columns=columns, **rest)
+        return read(file, columns=columns)
 
-    monkeypatch.setattr(tables.pq, "read_table", counted)
+    monkeypatch.setattr(tables.pq.ParquetFile, "read", counted)
     columns = Columns(path)
     assert list(columns) == list(TABLE) and len(columns) == len(TABLE) and "real" in columns
     assert asked == []

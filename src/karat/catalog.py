@@ -60,11 +60,14 @@ CATALOG: tuple[CatalogRow, ...] = (
         0, None, +1, ("h",), _PAPER,
     ),
     CatalogRow(
-        "max_z", "score", "largest feature in standard deviations above the sample's mean", "karat.stats.highly_activating",
-        0, None, +1, ("h",), _PAPER,
+        "max_z", "score", "largest feature in standard deviations above the sample's mean",
+        "karat.stats.highly_activating",        0, None, +1, ("h",), _PAPER,
     ),
     CatalogRow("l1_norm", "score", "sum of |h|", "karat.stats.highly_activating", 0, None, +1, ("h",), "baseline"),
-    CatalogRow("l2_norm", "score", "Euclidean norm of h", "karat.stats.highly_activating", 0, None, +1, ("h",), "baseline"),
+    CatalogRow(
+        "l2_norm", "score", "Euclidean norm of h", "karat.stats.highly_activating",
+        0, None, +1, ("h",), "baseline",
+    ),
     CatalogRow(
         "knn_similarity", "score", "mean centred cosine to the 20 nearest reference rows", "karat.stats.knn_similarity",
         -1, 1, +1, ("h",), "baseline",

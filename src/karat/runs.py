@@ -21,7 +21,7 @@ from typing import Any
 from ._files import digest_bytes, one_writer, write_bytes, writing
 from .errors import FileFormatError, InputError, OutputExistsError
 from .records import SCHEMA, ProbeResult, Record, Scores, from_dict, to_dict
-from .tables import read_record, write_table
+from .records.tables import read_record, write_table
 
 
 @dataclass(frozen=True)

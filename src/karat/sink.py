@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 
 from .records import Scores, Summary
-from .tables import Columns, TableWriter
+from .records.tables import Columns, TableWriter
 
 # Rows in a row group of the file; samples that the quantiles of a summary rest on.
 GROUP_ROWS, SUMMARY_ROWS = 1 << 16, 100_000

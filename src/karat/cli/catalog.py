@@ -9,6 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ..catalog import CATALOG
+from ..records.text import table
 from . import results
 
 _BETTER = {1: "higher", -1: "lower", 0: ""}
@@ -20,11 +21,11 @@ def catalog(
     if json:
         print(json_module.dumps([asdict(row) for row in CATALOG], indent=1))
         return
-    listed = results.table("")
+    listed = table("")
     for name in ("name", "kind", "better"):
         listed.add_column(name, no_wrap=True)
     for name in ("meaning", "needs", "source"):
         listed.add_column(name)
     for row in CATALOG:
         listed.add_row(row.name, row.kind, _BETTER[row.direction], row.meaning, ", ".join(row.needs), row.source)
-    results.print_blocks(listed)
+    results.print_tables(listed)

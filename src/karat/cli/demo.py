@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from .. import demo as demonstration
+from ..records.text import blocks_of
 from . import inputs, results, terminal
 
 
@@ -24,5 +25,5 @@ def demo(
     for warning in found.scores.health.warnings:
         terminal.warn(warning)
     records = (found.scores, found.metrics, found.probe, found.evaluation)
-    results.print_blocks(*(block for record in records for block in results.blocks_of(record)))
+    results.print_tables(*(block for record in records for block in blocks_of(record)))
     terminal.say(f"open {found.report} to look at the worst and the best images")

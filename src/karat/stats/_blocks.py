@@ -9,7 +9,7 @@ import numpy as np
 from .._array import Rows, as_block, as_float
 from ..errors import InputError
 from . import _kernel
-from ._row import FLOAT16_UNIT
+from ._read import FLOAT16_UNIT
 from .digest import chunk_rows
 
 # One block in float64 takes this many bytes.

@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from ._compile import compiled, compiled_as_written
-from ._row import flag_above, largest_of, moments, read, rescaled, scale_of
+from ._read import read
+from ._row import flag_above, largest_of, moments, rescaled, scale_of
 
 # Columns of the per-row results.
 CENTER, SPREAD, MEAN, STD, L1, L2, LARGEST = range(7)

@@ -1,8 +1,7 @@
 """What one look at a row tells: its moments, its largest entry, which entries exceed a threshold.
 
 Sums, deviations and the threshold are float64. A float32 row is compared with the largest float32 that is not above the
-threshold, which decides exactly as the comparison in float64 would. Half precision is widened to float32 (exact) in a
-scratch row. `@overload` gives a function its body by the type of the row, when it is compiled.
+threshold, which decides exactly as the comparison in float64 would. `@overload` gives a function its body by the type of the row, when it is compiled.
 """
 
 from __future__ import annotations
@@ -15,54 +14,11 @@ from numba.extending import overload
 
 from ._compile import compiled
 
-# A float16 whose bits are moved to their float32 places: the exponent's bias is 127 there, not 15.
-FLOAT16_UNIT = 2.0**-112
 # A float64 row whose absolute sum lies outside is rescaled by a power of two: squares neither under- nor overflow.
 TINY, HUGE = 1e-120, 1e150
 # A float32 row is summed a second time where its variance is below this share of the squared distance of its mean from
 # its first entry: of 16 digits 12 would be left.
 FAR = 1e-4
-
-
-@compiled
-def _widen_bfloat16(bits, scratch):
-    wide = scratch.view(np.uint32)
-    for j in range(bits.size):
-        wide[j] = np.uint32(bits[j]) << np.uint32(16)
-
-
-@compiled
-def _widen_float16(bits, scratch):
-    """Bits to their float32 places, which is FLOAT16_UNIT times the number; a row with NaN or Inf gets a NaN."""
-    signed = bits.view(np.int16)
-    wide = scratch.view(np.int32)
-    for j in range(bits.size):
-        wide[j] = (np.int32(signed[j]) << np.int32(13)) & np.int32(-0x70002000)
-    worst = np.uint16(0)
-    for j in range(bits.size):
-        worst = max(worst, np.uint16(bits[j] & np.uint16(0x7FFF)))
-    if worst >= 0x7C00:
-        scratch[0] = np.nan
-
-
-def read(block, i, unit, scratch):  # pragma: no cover (replaced when compiled)
-    raise NotImplementedError
-
-
-@overload(read)
-def _read_by_type(block, i, unit, scratch):
-    """Row i times unit as floats: the row itself, or half precision (its bits, uint16) widened into the scratch row."""
-    if block.dtype != types.uint16:
-        return lambda block, i, unit, scratch: block[i]
-
-    def widened(block, i, unit, scratch):
-        if unit == 1.0:  # bfloat16
-            _widen_bfloat16(block[i], scratch)
-        else:
-            _widen_float16(block[i], scratch)
-        return scratch
-
-    return widened
 
 
 @compiled
@@ -241,7 +197,7 @@ def _moments_by_type(x, raw):
 
         return row_moments
 
-    def row_moments(x, raw):
+    def row_moments_64(x, raw):
         # float64: rescaled where needed, and the rounding of the mean is corrected.
         total, absolute, negative, zero = sums(x, 1.0)
         scale = scale_of(x, absolute)
@@ -253,7 +209,7 @@ def _moments_by_type(x, raw):
         mean += _total(x, scale, mean) / x.size
         return scale, mean, math.sqrt(_squares(x, scale, mean) / x.size), absolute, negative, zero
 
-    return row_moments
+    return row_moments_64
 
 
 def rescaled(x, scale, copy):  # pragma: no cover (replaced when compiled)

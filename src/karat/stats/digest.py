@@ -40,5 +40,5 @@ def digest_rows(h: Rows) -> str:
     size = chunk_rows(h)
     for start in range(0, h.shape[0], size):
         block = as_block(h[start : min(start + size, h.shape[0])])
-        digest.add(xxhash.xxh3_128_digest(memoryview(block.view(np.uint8))))
+        digest.add(xxhash.xxh3_128_digest(block.view(np.uint8).data))
     return digest.hexdigest()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from .errors import FileFormatError
+from ..errors import FileFormatError
 
 SCHEMA = 1
 Columns = Mapping[str, np.ndarray]
@@ -96,8 +98,17 @@ class Summary:
     maximum: float
 
 
+class _Printed:
+    """A record prints as its tables."""
+
+    def __str__(self) -> str:
+        from .text import text_of
+
+        return text_of(self)  # type: ignore[arg-type] # only records inherit this
+
+
 @dataclass(frozen=True)
-class Scores:
+class Scores(_Printed):
     """One value a sample for each score. `scores.q_score` is the array of that name, [n].
 
     Attributes:
@@ -131,9 +142,19 @@ class Scores:
         """The samples' ids, [n]."""
         return _column(self, "id")
 
+    def to_parquet(self, path: str | os.PathLike[str]) -> None:
+        """Write the columns to a Parquet file, with the record in its metadata; what was there is replaced.
+
+        Raises:
+            OutputError: nothing could be written; what was there is untouched.
+        """
+        from .tables import write_table
+
+        write_table(Path(path), self)
+
 
 @dataclass(frozen=True)
-class Metrics:
+class Metrics(_Printed):
     """Numbers of a whole set: metric name -> value."""
 
     kind: ClassVar[str] = "metrics"
@@ -144,7 +165,7 @@ class Metrics:
 
 
 @dataclass(frozen=True)
-class ProbeResult:
+class ProbeResult(_Printed):
     """A linear probe on frozen features, judged on a held-out set.
 
     Attributes:
@@ -206,7 +227,7 @@ class ScoreEvaluation:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(_Printed):
     """Do scores predict a probe's errors? `accuracy` is the base rate of "correct"."""
 
     kind: ClassVar[str] = "evaluation"

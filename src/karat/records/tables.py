@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ._files import atomic_path, writing
-from .errors import FileFormatError, InputError
-from .records import ProbeResult, Record, Scores, from_dict, to_dict
+from .._files import atomic_path, writing
+from ..errors import FileFormatError, InputError
+from .kinds import ProbeResult, Record, Scores, from_dict, to_dict
 
 _KEY = b"karat"
 
@@ -33,7 +33,7 @@ class Columns(Mapping[str, np.ndarray]):
             raise KeyError(name)
         if name not in self._read:
             try:
-                self._read[name] = to_numpy(pq.read_table(self.path, columns=[name]).column(0))
+                self._read[name] = to_numpy(open_table(self.path).read(columns=[name]).column(0))
             except (OSError, pa.ArrowException) as error:
                 raise FileFormatError(f"{self.path}: the column {name!r} is damaged ({error})") from error
         return self._read[name]
