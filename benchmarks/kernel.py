@@ -20,6 +20,7 @@ from rich.table import Table
 
 from karat.estimators import QScorer
 from karat.stats.digest import chunk_rows
+from karat.stats.reference import fit_reference
 from karat.stats.threads import thread_count
 
 
@@ -39,9 +40,13 @@ def pure_read(h: np.ndarray, threads: int) -> None:
 
 
 def whole_matrix(h: np.ndarray, epsilon: float = 4.0) -> np.ndarray:
-    """What one writes in a notebook: activation counts by whole-matrix NumPy."""
-    mask = h > h.mean(axis=1, keepdims=True) + epsilon * h.std(axis=1, keepdims=True)
-    return mask.sum(axis=0)
+    """What one writes in a notebook for the same numbers: validation, moments in float64, activation counts."""
+    if not np.isfinite(h).all():
+        raise ValueError("h is not finite")
+    np.count_nonzero(h < 0), np.count_nonzero(h == 0)
+    np.abs(h).sum(axis=1, dtype=np.float64), np.square(h).sum(axis=1, dtype=np.float64)  # the norms
+    mean = h.mean(axis=1, keepdims=True, dtype=np.float64)
+    return (h > mean + epsilon * h.std(axis=1, keepdims=True, dtype=np.float64)).sum(axis=0)
 
 
 def in_chunks(h: np.ndarray) -> np.ndarray:
@@ -84,6 +89,7 @@ def main() -> None:
         "QScorer.fit float32": lambda: scorer.fit(h),
         "QScorer.fit float16": lambda: scorer.fit(half),
         "QScorer.fit bfloat16": lambda: scorer.fit(brain),
+        "the same with the input's digest, float32": lambda: fit_reference(h, threads=threads),
         "NumPy, 256 rows at a time": lambda: in_chunks(h),
         "NumPy, whole matrix": lambda: whole_matrix(h),
     }

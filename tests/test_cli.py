@@ -5,10 +5,13 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import pty
 import re
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -21,10 +24,11 @@ from cyclopts import ArgumentCollection
 from safetensors.numpy import save_file
 
 import karat
-from karat import cli, runs, scoring, store
+from karat import cli, measuring, runs, scoring, store
 from karat.catalog import CATALOG, LABEL_FREE_SCORES
 from karat.embeddings import Embeddings
-from karat.records import to_dict
+from karat.errors import KaratWarning
+from karat.records import Metrics, to_dict
 from tests.commands import Command, column, contents, features
 from tests.reference import qscore as slow
 
@@ -35,8 +39,9 @@ OWN = {"out", "json", "require", "overwrite"}
 # How embeddings are read.
 READING = {"key", "column", "labels", "val_labels", "ids"}
 VERBS = tuple(cli.VERBS)
-# Processes import the karat that is tested, from any folder.
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(karat.__file__).parents[1])}
+# Processes import the karat that is tested, from any folder; they write as on a user's terminal.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "PYTHONUNBUFFERED")}
+ENVIRONMENT |= {"PYTHONPATH": str(Path(karat.__file__).parents[1]), "TERM": "xterm"}
 FUNCTIONS = {"demo": "karat.demo:demo", "report": "karat.reporting:report"} | {
     verb: f"karat:{verb}" for verb in ("score", "measure", "extract", "probe", "evaluate")
 }
@@ -121,20 +126,29 @@ def test_score_has_the_papers_parameters_by_default(command: Command) -> None:
 @pytest.mark.parametrize(
     ("options", "parameters"),
     [
-        (("--lower", "20", "--upper", "80"), {"lower": 20, "upper": 80}),
-        (("--over", "all"), {"over": "all"}),
-        (("--normalize",), {"normalize": True}),
-        (("--halves", "true"), {"halves": True}),
-        (("--halves", "false"), {"halves": False}),
+        (("--epsilon", "2", "--lower", "80"), {"epsilon": 2, "lower": 80}),
+        (("--epsilon", "2", "--upper", "80"), {"epsilon": 2, "upper": 80}),
+        (("--epsilon", "4", "--over", "all"), {"epsilon": 4, "over": "all"}),
+        (("--epsilon", "2", "--normalize"), {"epsilon": 2, "normalize": True}),
+        (("--epsilon", "2", "--halves", "true"), {"epsilon": 2, "halves": True}),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_each_option_of_the_score_reaches_the_formula(
     command: Command, options: tuple[str, ...], parameters: dict[str, Any]
 ) -> None:
-    assert command("score", "h.npy", "--epsilon", 2, *options).status == 0
-    expected = slow.q_score(H, epsilon=2, **parameters).q_score
+    assert command("score", "h.npy", *options).status == 0
+    expected = slow.q_score(H, **parameters).q_score
+    assert not np.allclose(expected, slow.q_score(H, epsilon=parameters["epsilon"]).q_score)
     np.testing.assert_allclose(column(Path("scores.parquet"), "q_score"), expected, rtol=1e-6)
+
+
+def test_signed_features_are_left_whole_where_asked(command: Command) -> None:
+    np.save("signed.npy", H - 1)
+    for choice in ("auto", "false"):
+        assert command("score", "signed.npy", "--epsilon", 2, "--halves", choice, "-o", f"{choice}.parquet").status == 0
+        expected = slow.q_score(H - 1, epsilon=2, halves=choice == "auto").q_score
+        np.testing.assert_allclose(column(Path(f"{choice}.parquet"), "q_score"), expected, rtol=1e-6)
 
 
 def test_a_reference_of_its_own_decides_what_is_discriminative(command: Command) -> None:
@@ -401,21 +415,26 @@ def test_catalog_lists_every_row(command: Command) -> None:
 @pytest.mark.parametrize(
     ("requirement", "status"),
     [
-        ("effective_rank>=2", 0),
-        (" effective_rank > 2 ", 0),
-        ("empty_share<=1", 0),
-        ("effective_rank>=1e3", 3),
-        ("effective_rank<1", 3),
-        ("effective_rank==1", 3),
-        ("effective_rank", 2),
-        ("effective_rank=>2", 2),
-        ("effective_rank>=much", 2),
-        (">=2", 2),
-        ("effectiv_rank>=2", 2),
+        ("n>=60", 0),
+        ("n<=60", 0),
+        ("n==60", 0),
+        (" n > 59.5 ", 0),
+        ("n<6.1e1", 0),
+        ("n>60", 3),
+        ("n<60", 3),
+        ("n>=61", 3),
+        ("n<=59", 3),
+        ("n==61", 3),
+        ("q_score.mean>=0", 0),
+        ("n", 2),
+        ("n=>60", 2),
+        ("n>=many", 2),
+        (">=60", 2),
+        ("m>=60", 2),
     ],
 )
 def test_a_requirement_decides_the_status(command: Command, requirement: str, status: int) -> None:
-    assert command("measure", "h.npy", "--require", requirement).status == status
+    assert command("score", "h.npy", "--require", requirement).status == status
 
 
 def test_every_requirement_must_hold(command: Command) -> None:
@@ -569,6 +588,20 @@ def test_any_other_error_is_one_sentence_too(
         cli.main(["score", "h.npy", "--debug"])
 
 
+def test_of_warnings_only_karats_own_are_shown(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    measure = measuring.measure
+
+    def warned(*arguments: Any, **parameters: Any) -> Metrics:
+        warnings.warn("of a library", DeprecationWarning, stacklevel=1)
+        warnings.warn("of a library", UserWarning, stacklevel=1)
+        warnings.warn("the numbers\nmay mislead", KaratWarning, stacklevel=1)
+        return measure(*arguments, **parameters)
+
+    monkeypatch.setattr(measuring, "measure", warned)
+    done = command("measure", "h.npy")
+    assert (done.status, done.err) == (0, "warning: the numbers may mislead\n")
+
+
 # processes of their own
 
 
@@ -601,6 +634,29 @@ def test_whatever_becomes_of_the_pipes_there_is_no_traceback(
 ) -> None:
     done = shell(line, tmp_path)
     assert (done.returncode, done.stderr) == (status, words)
+
+
+def test_on_a_terminal_there_are_colours_and_a_bar_that_goes_away(command: Command, tmp_path: Path) -> None:
+    reading, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "karat", "score", "h.npy"],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        stdout=terminal,
+        stderr=terminal,
+    )
+    os.close(terminal)
+    shown = b""
+    with suppress(OSError):  # the terminal is gone when the process is
+        while part := os.read(reading, 4096):
+            shown += part
+    os.close(reading)
+    assert process.wait() == 0
+    assert b"\x1b[1mhealth" in shown
+    bar, result = shown.split(b"\x1b[?25h")  # the cursor is there again
+    assert b"60/60" in bar
+    assert result.lstrip(b"\r").startswith(b"\x1b[1A\x1b[2K")  # the bar's line is wiped
+    assert b"scoring" not in result
 
 
 def test_help_is_quick_to_load(tmp_path: Path) -> None:

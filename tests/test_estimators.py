@@ -77,8 +77,23 @@ def test_scores_equal_stats(parameters: dict[str, Any]) -> None:
     np.testing.assert_array_equal(scorer.share_, reference.share)
     np.testing.assert_array_equal(scorer.discriminative_, reference.discriminative)
     assert scorer.epsilon_ == reference.epsilon
-    assert scorer.reference_.digest == reference.digest
     assert scorer.n_features_in_ == D
+
+
+@pytest.mark.parametrize("estimator", [QScorer, DiscriminativeFeatures])
+def test_every_parameter_reaches_the_fit(estimator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    parameters = {"epsilon": 1.5, "lower": 40, "upper": 90, "over": "all", "normalize": True, "halves": True}
+    parameters |= {"seed": 7, "threads": 2}
+    given: list[dict[str, Any]] = []
+
+    def seen(rows: Any, **parameters: Any) -> Any:
+        given.append(parameters)
+        return fit_reference(rows, **parameters)
+
+    monkeypatch.setattr("karat.estimators.fit_reference", seen)
+    estimator(**parameters).fit(H)
+    (used,) = given
+    assert {name: used[name] for name in parameters} == parameters
 
 
 def test_scores_equal_the_transcription() -> None:

@@ -215,7 +215,7 @@ def test_ids_labels_and_extra_columns_travel(out: Path | None) -> None:
         np.testing.assert_array_equal(scores.columns[name], values)
 
 
-@pytest.mark.parametrize("kind", [object, np.dtypes.StringDType()])
+@pytest.mark.parametrize("kind", ["U", object, np.dtypes.StringDType()])
 def test_ids_may_be_strings_of_any_kind(out: Path | None, kind: Any) -> None:
     ids = np.array([f"image-{row}" for row in range(N)])
     scores = karat.score(Embeddings(H, ids=ids.astype(kind)), epsilon=2, out=out)
@@ -224,7 +224,9 @@ def test_ids_may_be_strings_of_any_kind(out: Path | None, kind: Any) -> None:
 
 
 def test_rows_without_ids_are_numbered(out: Path | None) -> None:
-    assert karat.score(H, epsilon=2, out=out).ids.tolist() == list(range(N))
+    scores = karat.score(H, epsilon=2, out=out)
+    assert scores.ids.tolist() == list(range(N))
+    assert {type(name) for name, _ in scores.lowest} == {int}
 
 
 def test_a_column_that_no_table_can_hold_is_refused_before_the_pass(
@@ -344,6 +346,10 @@ def test_rows_that_are_not_finite_are_refused_by_id(out: Path | None, with_refer
         karat.score(emb, reference=reference, epsilon=2, out=out)
     with pytest.raises(InputError, match="NaN or infinity, first in rows 5"):
         karat.score(BAD, reference=reference, epsilon=2, out=out)
+    late = H.copy()
+    late[60] = np.inf
+    with pytest.raises(InputError, match="NaN or infinity, first in rows 60:"):
+        karat.score(late, reference=reference, epsilon=2, out=out)
     if out is not None:
         assert list(out.parent.iterdir()) == []
 

@@ -61,7 +61,8 @@ CATALOG: tuple[CatalogRow, ...] = (
     ),
     CatalogRow(
         "max_z", "score", "largest feature in standard deviations above the sample's mean",
-        "karat.stats.highly_activating",        0, None, +1, ("h",), _PAPER,
+        "karat.stats.highly_activating",
+        0, None, +1, ("h",), _PAPER,
     ),
     CatalogRow("l1_norm", "score", "sum of |h|", "karat.stats.highly_activating", 0, None, +1, ("h",), "baseline"),
     CatalogRow(

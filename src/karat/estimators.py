@@ -53,6 +53,7 @@ class _OnReference(BaseEstimator):
             halves=self.halves,
             seed=self.seed,
             threads=self.threads,
+            hashed=False,
         )
 
 
@@ -66,7 +67,7 @@ class QScorer(_OnReference):
         threads: how many to use (default: KARAT_NUM_THREADS, else all).
 
     Attributes:
-        reference_: the fitted `Reference`: counts, means of signed features, parameters, digest.
+        reference_: the fitted `Reference`: counts, means of signed features, parameters.
         share_: activation share of each feature, [d] (or [2d] with halves).
         discriminative_: D as a mask of the same length.
         epsilon_: the threshold used.

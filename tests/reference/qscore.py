@@ -1,6 +1,6 @@
 """Sections 1 to 3, 5 (the order of features) and 9.1 of the method, one sample at a time, in exact fractions.
 
-Slow on purpose. Where an L2 norm enters, it is right to 200 bits; nothing else is rounded before the result.
+Slow on purpose. Rows of length one are right to 160 bits after the point; nothing else is rounded before the result.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def normalized(row: Row) -> Row:
     if square == 0:
         return row
     shrink = root(1 / square)
-    return [x * shrink for x in row]
+    return [Fraction(round(x * shrink * 2**160), 2**160) for x in row]
 
 
 def split(row: Row, means: Row) -> Row:

@@ -8,6 +8,8 @@ import ml_dtypes
 import numpy as np
 from hypothesis import strategies as st
 
+from tests.reference import qscore as transcription
+
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 FLOATS = (np.dtype("float16"), BFLOAT16, np.dtype("float32"), np.dtype("float64"))
 FOREIGN = tuple(np.dtype(name) for name in (">f2", ">f4", ">f8", "int8", "int32", ">i2", "uint16", "int64", "bool"))
@@ -84,6 +86,27 @@ def extreme(scale: float, dtype: np.dtype, rng: np.random.Generator, n: int, d: 
     values = np.clip(values, -50, 50)
     with np.errstate(under="ignore"):
         return ((np.rint(5 * values) if scale == 1e-45 else values) * scale).astype(dtype)
+
+
+def clear_cut(
+    h: np.ndarray,
+    *tried: float,
+    reference: np.ndarray | None = None,
+    normalize: bool = False,
+    halves: bool | str = False,
+) -> bool:
+    """No entry is so near a threshold, and no row so near the column means of halves, that rounding may decide."""
+    rows, fitted, split = transcription.prepare(h, reference, normalize, halves)
+    size = (
+        1.0
+        if normalize
+        else max(float(np.abs(m.astype(float)).max()) for m in (h, h if reference is None else reference))
+    )
+    near_means = split and any(max(row) <= 1e-9 * size for row in [*rows, *fitted])
+    identical = (h == h[0]).all() and (reference is None or (reference == h[0]).all())
+    if near_means and not identical:
+        return False
+    return all(transcription.closest_call(row, tried) > 1e-9 for row in [*rows, *fitted])
 
 
 sizes = st.sampled_from([(1, 1), (1, 30), (14, 1), (16, 5), (24, 12), (5, 40), (9, 17), (12, 33)])

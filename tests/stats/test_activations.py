@@ -28,6 +28,7 @@ from tests.stats.matrices import (
     LAYOUTS,
     ORDINARY,
     cast,
+    clear_cut,
     epsilons,
     matrices,
     ordinary_matrices,
@@ -56,11 +57,6 @@ def digest_of(h: np.ndarray, threads: int = 1) -> str:
     for _ in scan(h, epsilon=2.0, keep=False, threads=threads, digest=digest):
         pass
     return digest.hexdigest()
-
-
-def clear_cut(h: np.ndarray, *tried: float) -> bool:
-    """No entry is so near a threshold that rounding may decide."""
-    return all(transcription.closest_call(row, tried) > 1e-9 for row in transcription.exact(h))
 
 
 # Closed forms

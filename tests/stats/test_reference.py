@@ -21,7 +21,18 @@ from karat.stats.discriminative import discriminative_features
 from karat.stats.qscore import score_chunks
 from karat.stats.reference import Counts, Reference, choose_epsilon, fit_reference
 from tests.reference import qscore as transcription
-from tests.stats.matrices import BFLOAT16, FLOATS, LAYOUTS, ORDINARY, cast, epsilons, matrices, ordinary_matrices, seeds
+from tests.stats.matrices import (
+    BFLOAT16,
+    FLOATS,
+    LAYOUTS,
+    ORDINARY,
+    cast,
+    clear_cut,
+    epsilons,
+    matrices,
+    ordinary_matrices,
+    seeds,
+)
 
 LAWS = settings(max_examples=40, deadline=None)
 
@@ -68,11 +79,6 @@ def with_negatives(n: int, d: int, negatives: int) -> np.ndarray:
 
 def scores_of(h: np.ndarray, reference: Reference) -> np.ndarray:
     return np.concatenate([scores.q_score for _, scores in score_chunks(h, reference)])
-
-
-def clear_cut(h: np.ndarray, tried: tuple[float, ...], *, normalize: bool, halves: bool | str) -> bool:
-    rows, _, _ = transcription.prepare(h, None, normalize, halves)
-    return all(transcription.closest_call(row, tried) > 1e-9 for row in rows)
 
 
 # Closed forms
@@ -154,7 +160,7 @@ def test_rows_that_are_not_finite_are_in_no_count() -> None:
 def test_a_reference_equals_the_exact_transcription(
     h: np.ndarray, epsilon: float, halves: bool | str, normalize: bool, over: str
 ) -> None:
-    assume(clear_cut(h, (epsilon,), normalize=normalize, halves=halves))
+    assume(clear_cut(h, epsilon, normalize=normalize, halves=halves))
     expected = transcription.q_score(h, epsilon=epsilon, halves=halves, normalize=normalize, over=over)
     fitted = quietly(fit_reference, h, epsilon=epsilon, halves=halves, normalize=normalize, over=over)
     assert fitted.counts.activations.tolist() == expected.counts
@@ -395,7 +401,7 @@ def test_the_chosen_epsilon_equals_the_transcription_of_the_rule(
     seed: int, size: tuple[int, int], dtype: np.dtype, values: str, halves: bool | str, normalize: bool
 ) -> None:
     h = cast(ORDINARY[values](np.random.default_rng(seed), *size), dtype)
-    assume(clear_cut(h, transcription.AUTO_EPSILONS, normalize=normalize, halves=halves))
+    assume(clear_cut(h, *transcription.AUTO_EPSILONS, normalize=normalize, halves=halves))
     expected = transcription.choose_epsilon(h, halves=halves, normalize=normalize, lower=30, upper=90)
     assert choose_epsilon(h, halves=halves, normalize=normalize, lower=30, upper=90) == expected
 

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .._array import Rows, as_block, as_float
+from .._array import BFLOAT16, Rows, as_block, as_float
 from ..errors import InputError
 from . import _kernel
-from ._read import FLOAT16_UNIT
 from .digest import chunk_rows
 
 # One block in float64 takes this many bytes.
@@ -53,28 +52,28 @@ def column_means(h: Rows, *, normalize: bool = False) -> np.ndarray:
     first, total, n = None, np.zeros(h.shape[1]), 0
     size = chunk_rows(h)
     for start in range(0, h.shape[0], size):
-        bits, unit = as_bits(as_block(h[start : min(start + size, h.shape[0])]))
+        bits, bfloat16 = as_bits(as_block(h[start : min(start + size, h.shape[0])]))
         if first is None:
-            first = _first_finite(bits, unit, normalize)
+            first = _first_finite(bits, bfloat16, normalize)
         if first is not None:
-            n += _kernel.add_columns(bits, unit, normalize, first, total)
+            n += _kernel.add_columns(bits, bfloat16, normalize, first, total)
     return total if first is None else first + total / n
 
 
-def as_bits(block: np.ndarray) -> tuple[np.ndarray, float]:
-    """A block as the kernel takes it: half precision as its bits, other types as they are; and its unit.
+def as_bits(block: np.ndarray) -> tuple[np.ndarray, bool]:
+    """A block as the kernel takes it: half precision as its bits, other types as they are; and whether it is bfloat16.
 
     Read-only, whether the array is or not: each would be compiled apart.
     """
-    bits = block.view(np.uint16) if block.dtype.itemsize == 2 else block.view()
+    bits = block.view(np.int16) if block.dtype.itemsize == 2 else block.view()
     bits.flags.writeable = False
-    return bits, FLOAT16_UNIT if block.dtype == np.float16 else 1.0
+    return bits, block.dtype == BFLOAT16
 
 
-def _first_finite(bits: np.ndarray, unit: float, normalize: bool) -> np.ndarray | None:
+def _first_finite(bits: np.ndarray, bfloat16: bool, normalize: bool) -> np.ndarray | None:
     nothing = np.zeros(bits.shape[1])
     for i in range(len(bits)):
         row = np.zeros(bits.shape[1])
-        if _kernel.add_columns(bits[i : i + 1], unit, normalize, nothing, row):
+        if _kernel.add_columns(bits[i : i + 1], bfloat16, normalize, nothing, row):
             return row
     return None

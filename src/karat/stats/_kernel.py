@@ -55,10 +55,10 @@ def _store(rows, i, center, spread, mean, std, l1, l2):
 
 
 @compiled
-def scan(block, unit, first, epsilon, normalize, keep, rows, ends, columns, values, counts, tallies):
+def scan(block, bfloat16, first, epsilon, normalize, keep, rows, ends, columns, values, counts, tallies):
     """Rows first.. of a block [m, d]: moments, highly activating entries, activation counts.
 
-    block is float32, float64, or the bits of half precision as uint16; unit is FLOAT16_UNIT for float16, else 1. Fills
+    block is float32, float64, or the bits of half precision as int16; bfloat16 says which half. Fills
     rows [m, 7], ends [m] (entries up to and with row i), columns and values, and adds to counts [d] and tallies [3].
     With keep false, entries are counted and forgotten. Returns the row at which the room for entries ran short (m when
     all is done).
@@ -72,9 +72,8 @@ def scan(block, unit, first, epsilon, normalize, keep, rows, ends, columns, valu
     for i in range(first, m):
         if used + d > columns.size:
             return i
-        x = read(block, i, unit, scratch)
+        x = read(block, i, bfloat16, scratch)
         scale, mean, std, absolute, negative, zero = moments(x, block[i])
-        scale *= unit
         if scale == 0.0:
             rows[i, :] = np.nan
             tallies[BAD] += 1
@@ -83,7 +82,7 @@ def scan(block, unit, first, epsilon, normalize, keep, rows, ends, columns, valu
         tallies[NEGATIVES] += negative
         tallies[ZEROS] += zero
         x = rescaled(x, scale, copy)
-        flag_above(x, block[i], unit, mean + epsilon * std, flags)
+        flag_above(x, block[i], bfloat16, mean + epsilon * std, flags)
         norm = _norm(d, mean, std)
         factor = _factor(normalize, scale, norm)
         before = used
@@ -132,7 +131,7 @@ def _split_std(halves, mean):
 
 
 @compiled
-def scan_halves(means, block, unit, first, epsilon, normalize, keep, rows, ends, columns, values, counts, tallies):
+def scan_halves(means, block, bfloat16, first, epsilon, normalize, keep, rows, ends, columns, values, counts, tallies):
     """As `scan`, of the 2d half-features max(h - means, 0) and max(means - h, 0); counts is [2d].
 
     The moments in rows are those of the row itself; CENTER and SPREAD those of its half-features.
@@ -145,9 +144,8 @@ def scan_halves(means, block, unit, first, epsilon, normalize, keep, rows, ends,
     for i in range(first, m):
         if used + d > columns.size:
             return i
-        x = read(block, i, unit, scratch)
+        x = read(block, i, bfloat16, scratch)
         scale, mean, std, absolute, negative, zero = moments(x, block[i])
-        scale *= unit
         if scale == 0.0:
             rows[i, :] = np.nan
             tallies[BAD] += 1
@@ -174,7 +172,7 @@ def scan_halves(means, block, unit, first, epsilon, normalize, keep, rows, ends,
                 used += 1
         _store(rows, i, center / power, spread / power, mean / scale, std / scale, absolute / scale, norm / scale)
         if keep:
-            rows[i, LARGEST] = largest_of(x) / unit
+            rows[i, LARGEST] = largest_of(x)
         else:
             used = before
         ends[i] = used
@@ -182,16 +180,15 @@ def scan_halves(means, block, unit, first, epsilon, normalize, keep, rows, ends,
 
 
 @compiled
-def add_columns(block, unit, normalize, shift, totals):
+def add_columns(block, bfloat16, normalize, shift, totals):
     """Add the finite rows of a block (L2-normalised where asked) minus shift to totals, [d]; returns how many."""
     d = block.shape[1]
     scratch = np.empty(d, np.float32)
     copy = np.empty(d, np.float64)
     added = 0
     for i in range(block.shape[0]):
-        x = read(block, i, unit, scratch)
+        x = read(block, i, bfloat16, scratch)
         scale, mean, std, _, _, _ = moments(x, block[i])
-        scale *= unit
         if scale == 0.0:
             continue
         factor = _factor(normalize, scale, _norm(d, mean, std))

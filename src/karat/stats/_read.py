@@ -1,53 +1,82 @@
-"""A row of a block as floats. Half precision is widened to float32 (exact) in a scratch row."""
+"""A row of a block as floats. Half precision, given as its bits, is widened to float32 (exact) in a scratch row."""
 
 from __future__ import annotations
 
 import numpy as np
+from llvmlite import ir
 from numba import types
-from numba.extending import overload
+from numba.extending import intrinsic, overload
 
 from ._compile import compiled
 
-# A float16 whose bits are moved to their float32 places: the exponent's bias is 127 there, not 15.
-FLOAT16_UNIT = 2.0**-112
+
+@intrinsic
+def _float16(typing_context, bits):
+    """The float16 with these bits (int16) as float32: the processor's own conversion, which numba has no name for."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.fpext(builder.bitcast(arguments[0], ir.HalfType()), ir.FloatType())
+
+    return types.float32(types.int16), generate
 
 
-@compiled
-def _widen_bfloat16(bits, scratch):
-    wide = scratch.view(np.uint32)
-    for j in range(bits.size):
-        wide[j] = np.uint32(bits[j]) << np.uint32(16)
+@intrinsic
+def _float16_bits(typing_context, value):
+    """The bits (int16) of the float16 nearest to a float32."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.bitcast(builder.fptrunc(arguments[0], ir.HalfType()), ir.IntType(16))
+
+    return types.int16(types.float32), generate
+
+
+@intrinsic
+def _float32_bits(typing_context, value):
+    """The bits (int32) of a float32."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], ir.IntType(32))
+
+    return types.int32(types.float32), generate
 
 
 @compiled
 def _widen_float16(bits, scratch):
-    """Bits to their float32 places, which is FLOAT16_UNIT times the number; a row with NaN or Inf gets a NaN."""
-    signed = bits.view(np.int16)
+    for j in range(bits.size):
+        scratch[j] = _float16(bits[j])
+
+
+@compiled
+def _widen_bfloat16(bits, scratch):
     wide = scratch.view(np.int32)
     for j in range(bits.size):
-        wide[j] = (np.int32(signed[j]) << np.int32(13)) & np.int32(-0x70002000)
-    worst = np.uint16(0)
-    for j in range(bits.size):
-        worst = max(worst, np.uint16(bits[j] & np.uint16(0x7FFF)))
-    if worst >= 0x7C00:
-        scratch[0] = np.nan
+        wide[j] = np.int32(bits[j]) << np.int32(16)
 
 
-def read(block, i, unit, scratch):  # pragma: no cover (replaced when compiled)
+def read(block, i, bfloat16, scratch):  # pragma: no cover (replaced when compiled)
     raise NotImplementedError
 
 
 @overload(read)
-def _read_by_type(block, i, unit, scratch):
-    """Row i times unit as floats: the row itself, or half precision (its bits, uint16) widened into the scratch row."""
-    if block.dtype != types.uint16:
-        return lambda block, i, unit, scratch: block[i]
+def _read_by_type(block, i, bfloat16, scratch):
+    """Row i as floats: the row itself, or half precision widened into the scratch row."""
+    if block.dtype != types.int16:
+        return lambda block, i, bfloat16, scratch: block[i]
 
-    def widened(block, i, unit, scratch):
-        if unit == 1.0:  # bfloat16
+    def widened(block, i, bfloat16, scratch):
+        if bfloat16:
             _widen_bfloat16(block[i], scratch)
         else:
             _widen_float16(block[i], scratch)
         return scratch
 
     return widened
+
+
+@compiled
+def half_bits(value, bfloat16):
+    """The bits (int16) of the largest half-precision number that is not above a float32 of at least 0."""
+    if bfloat16:
+        return np.int16(_float32_bits(value) >> 16)
+    bits = _float16_bits(value)
+    return np.int16(bits - 1) if _float16(bits) > value else bits

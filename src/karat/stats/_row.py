@@ -1,7 +1,8 @@
 """What one look at a row tells: its moments, its largest entry, which entries exceed a threshold.
 
 Sums, deviations and the threshold are float64. A float32 row is compared with the largest float32 that is not above the
-threshold, which decides exactly as the comparison in float64 would. `@overload` gives a function its body by the type of the row, when it is compiled.
+threshold, which decides exactly as the comparison in float64 would. `@overload` gives a function its body by the type
+of the row, when it is compiled.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from numba import types
 from numba.extending import overload
 
 from ._compile import compiled
+from ._read import half_bits
 
 # A float64 row whose absolute sum lies outside is rescaled by a power of two: squares neither under- nor overflow.
 TINY, HUGE = 1e-120, 1e150
@@ -124,11 +126,11 @@ def _sign_and_zeros(x, raw):  # pragma: no cover (replaced when compiled)
 @overload(_sign_and_zeros)
 def _sign_and_zeros_by_type(x, raw):
     """Whether a sign bit is set (-0.0 has one), and how many entries are 0.0; counted in lanes of the type's width."""
-    if raw.dtype == types.uint16:
+    if raw.dtype == types.int16:
 
         def of_half(x, raw):
             if raw.size < 1 << 16:
-                return _sign_and_zeros_16(raw.view(np.int16))
+                return _sign_and_zeros_16(raw)
             return _sign_and_zeros_32(x.view(np.int32))
 
         return of_half
@@ -233,47 +235,38 @@ def _rescaled_by_type(x, scale, copy):
 
 
 @compiled
-def _flag_above_32(x, below, flags):
+def _flag_above(x, below, flags):
     for j in range(x.size):
         flags[j] = x[j] > below
 
 
-@compiled
-def _flag_above_16(bits, below, flags):
-    for j in range(bits.size):
-        flags[j] = bits[j] > below
-
-
-def flag_above(x, raw, unit, threshold, flags):  # pragma: no cover (replaced when compiled)
+def flag_above(x, raw, bfloat16, threshold, flags):  # pragma: no cover (replaced when compiled)
     raise NotImplementedError
 
 
 @overload(flag_above)
-def _flag_above_by_type(x, raw, unit, threshold, flags):
+def _flag_above_by_type(x, raw, bfloat16, threshold, flags):
     """flags[j] = 1 where x_j > threshold (strictly, as in float64).
 
-    Half precision is compared by its bits, which are in order as integers where the threshold is not negative: with the
-    leading bits of the float32 threshold, below which there is no other half-precision number.
+    Half precision is compared by its bits, which are in order as integers where the threshold is not negative.
     """
     if x.dtype != types.float32:
 
-        def flag(x, raw, unit, threshold, flags):
+        def flag(x, raw, bfloat16, threshold, flags):
             for j in range(x.size):
                 flags[j] = x[j] > threshold
 
         return flag
 
-    halved = raw.dtype == types.uint16
+    halved = raw.dtype == types.int16
 
-    def flag_narrow(x, raw, unit, threshold, flags):
-        below = np.empty(1, np.float32)
-        below[0] = np.float32(threshold)
-        if np.float64(below[0]) > threshold:
-            below[0] = np.nextafter(below[0], np.float32(-np.inf))
-        if halved and below[0] >= 0:
-            leading = below.view(np.int32)[0] >> (16 if unit == 1.0 else 13)
-            _flag_above_16(raw.view(np.int16), np.int16(min(leading, 0x7FFF)), flags)
+    def flag_narrow(x, raw, bfloat16, threshold, flags):
+        below = np.float32(threshold)
+        if np.float64(below) > threshold:
+            below = np.nextafter(below, np.float32(-np.inf))
+        if halved and below >= 0:
+            _flag_above(raw, half_bits(below, bfloat16), flags)
         else:
-            _flag_above_32(x, below[0], flags)
+            _flag_above(x, below, flags)
 
     return flag_narrow

@@ -65,7 +65,7 @@ class Reference:
         discriminative: D as a mask, [d] (or [2d] where the features were split in halves).
         means: column means around which signed features are split, [d]; None where they are not.
         epsilon, lower, upper, over, normalize: as they were used.
-        digest: xxh3-128 of the reference (dtype, shape, chunks of rows).
+        digest: xxh3-128 of the reference (dtype, shape, chunks of rows); empty where it was not asked for.
     """
 
     counts: Counts
@@ -117,6 +117,7 @@ def fit_reference(
     threads: int | None = None,
     spool: Spool | None = None,
     ids: np.ndarray | None = None,
+    hashed: bool = True,
 ) -> Reference:
     """Count the highly activating features of a set and choose the discriminative ones.
 
@@ -134,6 +135,7 @@ def fit_reference(
         drop_bad: pass over rows with NaN or Inf instead of refusing them.
         spool: given all activations, in order, in the same pass.
         ids: names of the rows, for the error that refuses some.
+        hashed: take the digest of h in the same pass.
 
     Raises:
         InputError: a parameter out of range, rows that are not finite, or no finite row at all.
@@ -148,7 +150,7 @@ def fit_reference(
             h, lower=lower, upper=upper, over=over, normalize=normalize, halves=halves, seed=seed, threads=threads
         )
     epsilon = check_epsilon(epsilon)
-    digest = Digest(h.shape, np.dtype(h.dtype))
+    digest = Digest(h.shape, np.dtype(h.dtype)) if hashed else None
     means = column_means(h, normalize=normalize) if halves is True else None
     counts = None
     with suppress(_Signed):
@@ -156,14 +158,15 @@ def fit_reference(
     if counts is None:
         if spool is not None:
             spool.clear()
-        digest = Digest(h.shape, np.dtype(h.dtype))
+        digest = Digest(h.shape, np.dtype(h.dtype)) if hashed else None
         means = column_means(h, normalize=normalize)
         counts = _count(h, epsilon, means, normalize, False, drop_bad, threads, spool, digest, ids)
     if counts.n == 0:
         raise InputError(f"all {h.shape[0]} rows of h contain NaN or infinity: nothing is left to score")
     warn_if_unreachable(len(counts.activations), epsilon)
     mask = discriminative_features(counts.activations, lower=lower, upper=upper, over=over)
-    return Reference(counts, h.shape[1], mask, means, epsilon, lower, upper, over, normalize, digest.hexdigest())
+    hexdigest = digest.hexdigest() if digest is not None else ""
+    return Reference(counts, h.shape[1], mask, means, epsilon, lower, upper, over, normalize, hexdigest)
 
 
 def choose_epsilon(
@@ -255,7 +258,7 @@ def _count(
     drop_bad: bool,
     threads: int | None,
     spool: Spool | None,
-    digest: Digest,
+    digest: Digest | None,
     ids: np.ndarray | None,
 ) -> Counts:
     """One pass: the counts of all rows, every chunk's activations to the spool.
