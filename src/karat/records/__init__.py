@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from .kinds import (
-    SCHEMA,
     Estimate,
     Evaluation,
     Health,
@@ -14,9 +13,8 @@ from .kinds import (
     ScoreEvaluation,
     Scores,
     Summary,
-    from_dict,
-    to_dict,
 )
+from .plain import SCHEMA, from_dict, to_dict
 
 __all__ = [
     "SCHEMA",

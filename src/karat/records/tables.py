@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 
 from .._files import atomic_path, writing
 from ..errors import FileFormatError, InputError
-from .kinds import ProbeResult, Record, Scores, from_dict, to_dict
+from .kinds import ProbeResult, Record, Scores
+from .plain import from_dict, to_dict
 
 _KEY = b"karat"
 
