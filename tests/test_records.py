@@ -7,6 +7,7 @@ import json
 import math
 import pickle
 from dataclasses import FrozenInstanceError, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from karat.records import (
     from_dict,
     to_dict,
 )
+from karat.records.tables import read_record
 
 PROVENANCE = Provenance(
     "score",
@@ -193,3 +195,29 @@ def test_a_record_is_frozen_and_can_be_copied_and_pickled(record: Record) -> Non
 
 def test_an_estimate_reads_as_value_and_interval() -> None:
     assert str(Estimate(0.61234, 0.5, 0.75)) == "0.612 [0.500, 0.750]"
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.kind)
+def test_a_record_prints_its_numbers_without_colours(record: Record) -> None:
+    text = str(record)
+    wanted = {
+        "scores": (f"{SCORES.health.n:,} x {SCORES.health.d:,}", *SCORES.names),
+        "metrics": tuple(METRICS.values),
+        "probe": (f"{PROBE.accuracy:.1%}", f"{PROBE.n_train:,}"),
+        "evaluation": tuple(row.score for row in EVALUATION.rows),
+    }[record.kind]
+    assert [part for part in wanted if part not in text] == []
+    assert "\x1b" not in text and all(line == line.rstrip() for line in text.splitlines())
+
+
+def test_printed_scores_say_what_is_wrong_with_them() -> None:
+    wrong = replace(SCORES, health=replace(SCORES.health, warnings=("the [encoder] has collapsed.",)))
+    assert "warning: the [encoder] has collapsed." in str(wrong)
+
+
+def test_scores_write_themselves_to_parquet(tmp_path: Path) -> None:
+    SCORES.to_parquet(tmp_path / "scores.parquet")
+    again = read_record(tmp_path / "scores.parquet")
+    assert to_dict(again) == to_dict(SCORES)
+    assert again.ids.tolist() == ["a", "b"] and again.l2_norm.tolist() == [1, 2]
+    np.testing.assert_array_equal(again.q_score, [0.5, np.nan])
