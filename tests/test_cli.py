@@ -9,6 +9,7 @@ import pty
 import re
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -729,3 +730,18 @@ def test_an_option_is_named_as_its_parameter(verb: str) -> None:
     options = keyword_only(getattr(import_module(f"karat.cli.{verb}"), verb))
     names = {name for argument in arguments_of(verb) for name in argument.names}
     assert {f"--{option.replace('_', '-')}" for option in options} == {name for name in names if name.startswith("--")}
+
+
+def test_a_terminated_score_leaves_nothing_behind(tmp_path: Path) -> None:
+    with open(tmp_path / "h.npy", "wb") as file:  # 800 MB, but for its header not on the disk
+        header = {"descr": "<f4", "fortran_order": False, "shape": (400_000, 512)}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.truncate(file.tell() + 400_000 * 512 * 4)
+    command = [sys.executable, "-m", "karat", "score", "h.npy"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not list(tmp_path.glob(".scores.parquet.*.spill")):
+        time.sleep(0.001)
+    process.terminate()
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, "stopped" in errors) == (130, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["h.npy"]

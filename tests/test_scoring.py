@@ -357,7 +357,7 @@ def test_rows_that_are_not_finite_are_refused_by_id(out: Path | None, with_refer
 def test_the_first_five_bad_ids_are_listed() -> None:
     h = H.copy()
     h[30:] = np.inf
-    with pytest.raises(InputError, match=r"rows 30, 31, 32, 33, 34 \.\.\.: .*on_bad_rows='drop'"):
+    with pytest.raises(InputError, match=r"rows 30, 31, 32, 33, 34 \.\.\.: .*--on-bad-rows drop"):
         karat.score(h, epsilon=2)
 
 

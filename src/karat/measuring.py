@@ -55,7 +55,9 @@ def measure(
     ref = emb if reference is None else as_embeddings(reference)
     settings: dict[str, Any] = {"epsilon": epsilon, "lower": lower, "upper": upper, "over": over}
     settings |= {"normalize": normalize, "halves": halves, "seed": seed}
-    fitted = fit_reference(ref.h, **settings, threads=threads, ids=ref.ids)
+    fitted = fit_reference(
+        ref.h, **settings, threads=threads, ids=ref.ids, name="h" if reference is None else "reference"
+    )
     digest = Digest((emb.n, emb.d), emb.dtype)
     total, empty, start = 0.0, 0, 0
     for found, scores in score_chunks(emb.h, fitted, threads=threads, digest=digest):

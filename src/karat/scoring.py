@@ -99,8 +99,8 @@ def score(
             if target is not None and keep_activations
             else None
         )
-        source, ids = (rows, emb.ids) if ref is None else (ref.h, ref.ids)
-        fitted = fit_reference(source, **settings, drop_bad=drop, threads=threads, spool=spool, ids=ids)
+        source, ids, name = (rows, emb.ids, "h") if ref is None else (ref.h, ref.ids, "reference")
+        fitted = fit_reference(source, **settings, drop_bad=drop, threads=threads, spool=spool, ids=ids, name=name)
         digest = Digest(rows.shape, rows.dtype)
         chunks = (
             score_chunks(rows, fitted, threads=threads, digest=digest)

@@ -97,14 +97,10 @@ def clear_cut(
 ) -> bool:
     """No entry is so near a threshold, and no row so near the column means of halves, that rounding may decide."""
     rows, fitted, split = transcription.prepare(h, reference, normalize, halves)
-    size = (
-        1.0
-        if normalize
-        else max(float(np.abs(m.astype(float)).max()) for m in (h, h if reference is None else reference))
-    )
+    both = h.astype(float) if reference is None else np.vstack([h.astype(float), reference.astype(float)])
+    size = 1.0 if normalize else float(np.abs(both).max())
     near_means = split and any(max(row) <= 1e-9 * size for row in [*rows, *fitted])
-    identical = (h == h[0]).all() and (reference is None or (reference == h[0]).all())
-    if near_means and not identical:
+    if near_means and not (both == both[0]).all():
         return False
     return all(transcription.closest_call(row, tried) > 1e-9 for row in [*rows, *fitted])
 

@@ -433,6 +433,9 @@ def test_the_digest_changes_with_type_shape_and_order() -> None:
     others = [h.reshape(6, 4), h.astype(np.float64), h.view(np.int32), h[::-1], h[:3], h.astype(np.float16)]
     assert len({digest_of(matrix) for matrix in [h, *others, h.astype(BFLOAT16)]}) == 8
     assert digest_of(h.astype(">f4")) == digest_of(h)
+    same_numbers = [h.astype(dtype) for dtype in (np.float64, np.int64, np.int32, np.uint8, np.int8)]
+    same_bits = [h.astype(np.float16), h.astype(np.float16).view(BFLOAT16)]
+    assert len({digest_of(matrix) for matrix in [*same_numbers, *same_bits]}) == 7
 
 
 # Rows that are not finite

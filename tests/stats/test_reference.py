@@ -380,12 +380,10 @@ def test_where_no_epsilon_satisfies_the_one_with_the_fewest_empty_is_taken_and_o
 
 
 def test_epsilon_is_not_chosen_where_only_rounding_reaches_it() -> None:
-    """One entry of 17: the deviation is exactly 4, never above; of 10, exactly 3."""
-    values = np.random.default_rng(0).random(100) + 0.1
-    for d, epsilon in ((17, 3.5), (10, 2.5), (5, 1.5)):
-        h = np.zeros((100, d))
-        h[np.arange(100), np.arange(100) % d] = values
-        assert choose_epsilon(h) == epsilon
+    """One entry of 17: the deviation is exactly 4, never above; of 10, exactly 3. Some round up."""
+    for value in np.random.default_rng(0).random(30):
+        for d, epsilon in ((17, 3.5), (10, 2.5), (5, 1.5)):
+            assert choose_epsilon(value * np.eye(d)) == epsilon
 
 
 @settings(max_examples=25, deadline=None)

@@ -6,9 +6,12 @@ Exit status: 0 fine; 1 the data or the environment is wrong (one sentence on std
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from cyclopts import App, CycloptsError, Group, Parameter
 from cyclopts.exceptions import MissingArgumentError, UnusedCliTokensError
@@ -56,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        _call([token for token in given if token != "--debug"])
+        with _ended_like_ctrl_c():
+            _call([token for token in given if token != "--debug"])
     except CycloptsError as error:
         complain(_usage(error, given))
         return 2
@@ -76,6 +80,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(_sentence(error))
         return 1
     return 0
+
+
+@contextmanager
+def _ended_like_ctrl_c() -> Iterator[None]:
+    """A polite request to end (SIGTERM) interrupts the work, so that temporary files are removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _call(tokens: list[str]) -> None:

@@ -182,7 +182,7 @@ def reachable(features: int, epsilon: float) -> bool:
     return features > epsilon**2 + 1
 
 
-def refuse_bad(bad: np.ndarray, start: int = 0, ids: np.ndarray | None = None) -> None:
+def refuse_bad(bad: np.ndarray, start: int = 0, ids: np.ndarray | None = None, name: str = "h") -> None:
     """Refuse rows that hold NaN or Inf.
 
     Raises:
@@ -191,9 +191,9 @@ def refuse_bad(bad: np.ndarray, start: int = 0, ids: np.ndarray | None = None) -
     if bad.any():
         first = [int(start + row) if ids is None else ids[start + row] for row in np.flatnonzero(bad)[:5]]
         raise InputError(
-            f"Input h contains NaN or infinity, first in {'rows' if ids is None else 'ids'} "
+            f"Input {name} contains NaN or infinity, first in {'rows' if ids is None else 'ids'} "
             f"{', '.join(map(str, first))}{' ...' if bad.sum() > 5 else ''}: "
-            "remove these samples, or score with on_bad_rows='drop'"
+            "remove these samples, or give them null scores (karat score --on-bad-rows drop)"
         )
 
 

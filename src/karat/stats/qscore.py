@@ -78,6 +78,7 @@ def q_score(
         halves=halves,
         seed=seed,
         threads=threads,
+        name="h" if reference is None else "reference",
     )
     parts, start = [], 0
     for found, scores in score_chunks(rows, fitted, threads=threads):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, Protocol
 
 import numpy as np
@@ -118,6 +120,7 @@ def fit_reference(
     spool: Spool | None = None,
     ids: np.ndarray | None = None,
     hashed: bool = True,
+    name: str = "h",
 ) -> Reference:
     """Count the highly activating features of a set and choose the discriminative ones.
 
@@ -136,6 +139,7 @@ def fit_reference(
         spool: given all activations, in order, in the same pass.
         ids: names of the rows, for the error that refuses some.
         hashed: take the digest of h in the same pass.
+        name: what the error calls h.
 
     Raises:
         InputError: a parameter out of range, rows that are not finite, or no finite row at all.
@@ -152,15 +156,16 @@ def fit_reference(
     epsilon = check_epsilon(epsilon)
     digest = Digest(h.shape, np.dtype(h.dtype)) if hashed else None
     means = column_means(h, normalize=normalize) if halves is True else None
+    refuse = None if drop_bad else partial(refuse_bad, ids=ids, name=name)
     counts = None
     with suppress(_Signed):
-        counts = _count(h, epsilon, means, normalize, halves == "auto", drop_bad, threads, spool, digest, ids)
+        counts = _count(h, epsilon, means, normalize, halves == "auto", refuse, threads, spool, digest)
     if counts is None:
         if spool is not None:
             spool.clear()
         digest = Digest(h.shape, np.dtype(h.dtype)) if hashed else None
         means = column_means(h, normalize=normalize)
-        counts = _count(h, epsilon, means, normalize, False, drop_bad, threads, spool, digest, ids)
+        counts = _count(h, epsilon, means, normalize, False, refuse, threads, spool, digest)
     if counts.n == 0:
         raise InputError(f"all {h.shape[0]} rows of h contain NaN or infinity: nothing is left to score")
     warn_if_unreachable(len(counts.activations), epsilon)
@@ -213,9 +218,10 @@ def warn_if_unreachable(features: int, epsilon: float) -> None:
     """
     if not reachable(features, epsilon):
         largest = max(features - 1, 0) ** 0.5
+        advice = f"choose epsilon below {largest:.2f}, or epsilon='auto'" if largest > 1 else "more features are needed"
         warnings.warn(
             f"with {features} features nothing can exceed epsilon = {epsilon:g} standard deviations, so every Q-Score "
-            f"is 0: choose epsilon below {largest:.2f}, or epsilon='auto'",
+            f"is 0: {advice}",
             KaratWarning,
             stacklevel=2,
         )
@@ -255,11 +261,10 @@ def _count(
     means: np.ndarray | None,
     normalize: bool,
     may_be_signed: bool,
-    drop_bad: bool,
+    refuse: Callable[[np.ndarray, int], None] | None,
     threads: int | None,
     spool: Spool | None,
     digest: Digest | None,
-    ids: np.ndarray | None,
 ) -> Counts:
     """One pass: the counts of all rows, every chunk's activations to the spool.
 
@@ -270,8 +275,8 @@ def _count(
     total = Counts(0, np.zeros(h.shape[1] * (1 if means is None else 2), np.int64), 0, 0)
     start = 0
     for found in scan(h, epsilon=epsilon, means=means, normalize=normalize, keep=keep, threads=threads, digest=digest):
-        if not drop_bad:
-            refuse_bad(found.bad, start, ids)
+        if refuse is not None:
+            refuse(found.bad, start)
         total = total + Counts.of(found)
         if may_be_signed and _signed(total.negatives, h.shape[0], h.shape[1]):
             raise _Signed
