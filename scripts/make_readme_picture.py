@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Locator, sync_playwright
 
-WIDTH, GALLERY_HEIGHT = 1040, 620
+WIDTH, GALLERY_HEIGHT = 1040, 545
 
 
 def picture(part: Locator) -> Image.Image:
@@ -37,7 +37,7 @@ def main() -> None:
     whole.paste(summary, (0, 0))
     whole.paste(lowest, (0, summary.height + 24))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    whole.quantize(128).save(arguments.out, optimize=True)
+    whole.save(arguments.out, optimize=True)
 
 
 if __name__ == "__main__":

@@ -104,12 +104,24 @@ def test_an_entry_exactly_at_the_threshold_is_not_highly_activating(dtype: np.dt
     assert highly_activating(h, epsilon=epsilon - 1e-14).column.tolist() == list(range(0, 4 * large, large))
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_the_next_number_above_the_threshold_is_highly_activating(dtype: type) -> None:
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_the_next_number_above_the_threshold_is_highly_activating(dtype: np.dtype) -> None:
     h = np.zeros((1, 170), dtype)
     h[0, ::17] = 17
-    h[0, 34] = np.nextafter(dtype(17), dtype(18))
+    h.view(f"u{dtype.itemsize}")[0, 34] += 1
+    assert 17 < float(h[0, 34]) < 17.2
     assert highly_activating(h, epsilon=4).column.tolist() == [34]
+
+
+@pytest.mark.parametrize("dtype", [np.dtype(np.float16), BFLOAT16], ids=str)
+def test_every_number_in_half_precision_counts_as_in_single(dtype: np.dtype) -> None:
+    every = np.arange(1 << 16, dtype=np.uint16).view(dtype)
+    every = every[np.isfinite(every.astype(np.float32))]
+    some = np.random.default_rng(0).choice(every, (1500, 40))
+    for h in (every[None], every[None, every >= 0], some, np.abs(some), -np.abs(some)):
+        for epsilon in (0.0, 0.6, 1.7, 4.0):
+            half, single = (highly_activating(m, epsilon=epsilon) for m in (h, h.astype(np.float32)))
+            assert_identical(half, single)
 
 
 @pytest.mark.parametrize(("epsilon", "d"), [(1, 2), (2, 5), (3, 10), (4, 17), (5, 26)])

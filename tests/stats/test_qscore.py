@@ -394,8 +394,10 @@ def test_rows_that_are_not_finite_are_refused_by_number(dtype: np.dtype, value: 
     for score in (q_score, q_score_v1, highly_activating):
         with pytest.raises(InputError, match=r"Input h contains NaN or infinity, first in rows 4, 7: remove these"):
             score(h)
-    with pytest.raises(InputError, match="rows 4, 7"):
+    with pytest.raises(InputError, match="Input h contains NaN or infinity, first in rows 4, 7"):
         q_score(h, reference=np.eye(20))
+    with pytest.raises(InputError, match="Input reference contains NaN or infinity, first in rows 4, 7"):
+        q_score(np.eye(20), reference=h)
 
 
 @pytest.mark.parametrize("halves", [False, True])

@@ -246,6 +246,7 @@ def test_the_digest_of_a_reference_depends_on_the_numbers_alone(monkeypatch: pyt
     digests |= {fit_reference(h, epsilon=epsilon, threads=threads).digest for epsilon in (1, 3) for threads in (1, 3)}
     digests |= {fit_reference(h, epsilon=2, normalize=True, halves=True).digest}
     assert len(digests) == 1
+    assert fit_reference(h, epsilon=2, hashed=False).digest == ""
     assert fit_reference(h.astype(np.float64), epsilon=2).digest not in digests
     assert fit_reference(h.astype(BFLOAT16), epsilon=2).digest not in digests
 

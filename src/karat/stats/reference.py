@@ -218,10 +218,11 @@ def warn_if_unreachable(features: int, epsilon: float) -> None:
     """
     if not reachable(features, epsilon):
         largest = max(features - 1, 0) ** 0.5
-        advice = f"choose epsilon below {largest:.2f}, or epsilon='auto'" if largest > 1 else "more features are needed"
+        advice = f"choose epsilon below {largest:.2f}" if largest > 0 else "more features are needed"
+        auto = ", or epsilon='auto'" if largest > AUTO_EPSILONS[-1] else ""
         warnings.warn(
             f"with {features} features nothing can exceed epsilon = {epsilon:g} standard deviations, so every Q-Score "
-            f"is 0: {advice}",
+            f"is 0: {advice}{auto}",
             KaratWarning,
             stacklevel=2,
         )
