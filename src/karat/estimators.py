@@ -13,8 +13,9 @@ from ._array import Rows, as_rows, untensor
 from .errors import InputError
 from .stats.activations import refuse_bad
 from .stats.discriminative import Over, column_share, rank_features
+from .stats.halves import Halves
 from .stats.qscore import score_chunks
-from .stats.reference import Halves, Reference, fit_reference
+from .stats.reference import Reference, fit_reference
 
 
 class _OnReference(BaseEstimator):

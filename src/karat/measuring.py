@@ -12,8 +12,9 @@ from .records import Metrics, Provenance
 from .stats.activations import refuse_bad
 from .stats.digest import Digest
 from .stats.discriminative import Over
+from .stats.halves import Halves
 from .stats.qscore import score_chunks
-from .stats.reference import Halves, fit_reference
+from .stats.reference import fit_reference
 from .stats.spectrum import effective_rank
 
 

@@ -22,9 +22,10 @@ from .spool import ActivationFiles, DiskSpool, MemorySpool
 from .stats.activations import Activations, refuse_bad
 from .stats.digest import Digest
 from .stats.discriminative import Over
+from .stats.halves import Halves
 from .stats.neighbors import knn_similarity
 from .stats.qscore import QScores, max_z_of, q_of, score_chunks, v1_of
-from .stats.reference import Halves, Reference, fit_reference
+from .stats.reference import Reference, fit_reference
 
 # scores="all" leaves the neighbours out where there are more pairs than this: they would take hours.
 _MOST_PAIRS = 10**10

@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 
 from karat.errors import InputError, KaratWarning
 from karat.stats import digest as chunks_of_rows
-from karat.stats import reference as module
+from karat.stats import epsilon as module
 from karat.stats._blocks import column_means
 from karat.stats.activations import Activations, scan
 from karat.stats.discriminative import discriminative_features
+from karat.stats.epsilon import choose_epsilon
 from karat.stats.qscore import score_chunks
-from karat.stats.reference import Counts, Reference, choose_epsilon, fit_reference
+from karat.stats.reference import Counts, Reference, fit_reference
 from tests.reference import qscore as transcription
 from tests.stats.matrices import (
     BFLOAT16,

@@ -10,7 +10,7 @@ from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
 from ..embeddings import Embeddings
-from ..stats.reference import Halves
+from ..stats.halves import Halves
 from ..store import load
 
 

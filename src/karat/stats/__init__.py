@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .confidence import softmax_margin as softmax_margin
     from .discriminative import discriminative_features as discriminative_features
     from .discriminative import rank_features as rank_features
+    from .epsilon import choose_epsilon as choose_epsilon
     from .neighbors import knn_similarity as knn_similarity
     from .qscore import q_score as q_score
     from .qscore import q_score_v1 as q_score_v1
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from .ranking import risk_coverage as risk_coverage
     from .reference import Counts as Counts
     from .reference import Reference as Reference
-    from .reference import choose_epsilon as choose_epsilon
     from .reference import fit_reference as fit_reference
     from .spectrum import effective_rank as effective_rank
 
@@ -36,10 +36,11 @@ _MODULES = {
     "activations": ("Activations", "highly_activating"),
     "confidence": ("softmax_confidence", "softmax_entropy", "softmax_margin"),
     "discriminative": ("discriminative_features", "rank_features"),
+    "epsilon": ("choose_epsilon",),
     "neighbors": ("knn_similarity",),
     "qscore": ("q_score", "q_score_v1"),
     "ranking": ("augrc", "auprc", "auprc_error", "aurc", "auroc", "fpr95", "risk_coverage"),
-    "reference": ("Counts", "Reference", "choose_epsilon", "fit_reference"),
+    "reference": ("Counts", "Reference", "fit_reference"),
     "spectrum": ("effective_rank",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

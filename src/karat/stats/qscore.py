@@ -12,7 +12,8 @@ from .._array import as_rows
 from ..errors import InputError
 from .activations import Activations, refuse_bad, scan
 from .discriminative import Over
-from .reference import Halves, Reference, fit_reference
+from .halves import Halves
+from .reference import Reference, fit_reference
 
 
 @dataclass(frozen=True)
