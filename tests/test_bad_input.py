@@ -263,8 +263,9 @@ MATRICES = [
 OUTPUTS = [
     Case("output exists", "score h.npy", ("scores.parquet exists already and was left alone",), arrange=an_output),
     Case("output is a folder", "score h.npy -o folder", ("folder exists already",)),
-    Case("output is a folder to overwrite", "score h.npy -o folder --overwrite", ("folder", "could not be written")),
+    Case("output is a folder to overwrite", "score h.npy -o folder --overwrite", ("folder is no name for the scores",)),
     Case("activations exist", "score h.npy --keep-activations", ("activations exists already",), arrange=activations),
+    Case("output of another format", "score h.npy -o s.csv", ("s.csv", "a Parquet file: s.parquet")),
     Case("no output folder", "score h.npy -o no/s.parquet", ("no/s.parquet could not be written: there is no folder",)),
     Case("output below a file", "score h.npy -o file/s.parquet", ("file/s.parquet could not be written",)),
     Case("no output folder, reference", "score h.npy -o no/s.parquet --reference h.npy", ("no/s.parquet could not",)),

@@ -97,3 +97,20 @@ def test_what_is_no_matrix_is_refused() -> None:
         karat.measure("embeddings.npy")
     with pytest.raises(InputError, match="h has 30 features, but the reference has 29"):
         karat.measure(H, reference=OTHERS[:, 1:], epsilon=2)
+
+
+def test_what_is_wrong_with_a_set_is_said() -> None:
+    collapsed = karat.measure(np.ones((150, 30)))
+    assert "has collapsed" in collapsed.warnings[0] and "warning: the representation has collapsed" in str(collapsed)
+    assert from_dict(to_dict(collapsed)) == collapsed
+    healthy = np.random.default_rng(0).exponential(size=(400, 64)) ** 2
+    assert karat.measure(healthy, epsilon=2).warnings == ()
+
+
+def test_to_choose_epsilon_is_no_advice_where_it_was_chosen() -> None:
+    weak = np.random.default_rng(0).random((200, 30))  # nothing stands out by 2 deviations
+    told = " ".join(karat.measure(weak, epsilon=3.0).warnings)
+    assert "every Q-Score is 0: use epsilon='auto'" in told
+    with pytest.warns(KaratWarning, match="choose epsilon below 2.00$"):
+        told = " ".join(karat.measure(np.ones((200, 5)), epsilon="auto").warnings)
+    assert "every Q-Score is 0: use another score" in told and "auto" not in told

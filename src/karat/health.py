@@ -134,22 +134,23 @@ def _warn_of_features(health: Health, reference: Reference) -> Iterator[str]:
             f"the representation has collapsed: all samples point the same way (spread {health.spread:.2g}; a healthy "
             "one has 0.1 to 1). No score means anything; check the encoder and its preprocessing."
         )
+    auto = "" if reference.chosen else "use epsilon='auto' (--epsilon auto)"
     active = np.count_nonzero(reference.counts.activations)
     if active and health.discriminative_features == 0:
         yield (
             f"{active:,} features are highly active, but the share of none lies between the {reference.lower:g}th and "
-            f"{reference.upper:g}th percentile, so every Q-Score is 0: widen the band (--lower, --upper), or use "
-            "epsilon='auto' (--epsilon auto)."
+            f"{reference.upper:g}th percentile, so every Q-Score is 0: widen the band (--lower, --upper)"
+            f"{f', or {auto}' * bool(auto)}."
         )
     elif health.discriminative_features == 0:
         yield (
             f"no feature exceeds epsilon = {reference.epsilon:g} standard deviations in any reference sample, so every "
-            "Q-Score is 0: use epsilon='auto' (--epsilon auto)."
+            f"Q-Score is 0: {auto or 'use another score (--scores all)'}."
         )
     elif health.empty_share > EMPTY_SHARE:
         yield (
             f"{health.empty_share:.0%} of the samples have no highly active discriminative feature; their Q-Score is 0 "
-            "by rule and says nothing about them. Use epsilon='auto' (--epsilon auto), or another score (--scores all)."
+            f"by rule and says nothing about them: {f'{auto}, or ' * bool(auto)}use another score (--scores all)."
         )
     features = len(reference.discriminative)
     if DEAD_SHARE * features < health.dead_features < features:

@@ -250,6 +250,8 @@ def _decode(data: bytes, name: str) -> np.ndarray:
             if limit is not None and image.width * image.height > limit:
                 raise InputError(f"it has {image.width} x {image.height} pixels, more than the {limit} allowed")
             return np.array(_to_rgb(orientation.exif_transpose(image)))
+    except pil.UnidentifiedImageError as error:
+        raise InputError(f"image {name} cannot be decoded: its content is that of no image file") from error
     except Exception as error:  # on corrupt files Pillow raises nearly anything
         raise InputError(f"image {name} cannot be decoded: {error}") from error
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from ._version import version
 from .embeddings import as_embeddings
+from .health import Tally, WatchedRows
 from .records import Metrics, Provenance
 from .stats.activations import refuse_bad
 from .stats.digest import Digest
@@ -60,12 +61,13 @@ def measure(
         ref.h, **settings, threads=threads, ids=ref.ids, name="h" if reference is None else "reference"
     )
     digest = Digest((emb.n, emb.d), emb.dtype)
-    total, empty, start = 0.0, 0, 0
-    for found, scores in score_chunks(emb.h, fitted, threads=threads, digest=digest):
+    rows, tally, total, start = WatchedRows(emb.h), Tally(), 0.0, 0
+    for found, scores in score_chunks(rows, fitted, threads=threads, digest=digest):
         refuse_bad(found.bad, start, emb.ids)
+        tally.add(found, scores, np.arange(start, start + len(found)))
         total += float(np.sum(scores.q_score))
-        empty += int((scores.discriminative == 0).sum())
         start += len(found)
+    health = tally.health(rows, fitted)
     return Metrics(
         provenance=Provenance(
             "measure",
@@ -75,5 +77,6 @@ def measure(
         ),
         n=emb.n,
         d=emb.d,
-        values={"mean_q": total / emb.n, "empty_share": empty / emb.n, "effective_rank": effective_rank(emb.h)},
+        values={"mean_q": total / emb.n, "empty_share": health.empty_share, "effective_rank": effective_rank(emb.h)},
+        warnings=health.warnings,
     )

@@ -194,6 +194,10 @@ def _check_output(out: str | Path | None, *, keep_activations: bool, overwrite: 
         return None
     target = Path(out)
     refuse_existing(target, overwrite=overwrite)
+    if target.suffix != ".parquet":
+        raise InputError(
+            f"{target} is no name for the scores, which are a Parquet file: {target.with_suffix('.parquet')}"
+        )
     if not target.parent.is_dir():
         raise OutputError(f"{target} could not be written: there is no folder {target.parent}")
     return target

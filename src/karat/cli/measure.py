@@ -41,4 +41,6 @@ def measure(
             seed=seed,
             threads=threads,
         )
+    for warning in result.warnings:
+        terminal.warn(warning)
     results.show(result, as_json=json, require=require)

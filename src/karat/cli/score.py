@@ -24,6 +24,10 @@ def _check_names(_: Any, text: str) -> None:
     score_names(_names(text))
 
 
+# Of fewer rows the seconds are those of starting up.
+_RATED_ROWS = 10_000
+
+
 def score(
     embeddings: inputs.EmbeddingsPath,
     /,
@@ -88,6 +92,5 @@ def score(
 
 def _speed(emb: Embeddings, seconds: float) -> str:
     megabytes = emb.n * emb.d * emb.dtype.itemsize / 1e6
-    return (
-        f"{emb.n:,} samples, {megabytes:,.1f} MB in {seconds:.2f} s ({seconds / emb.n * 1e6:,.1f} s per million rows)"
-    )
+    rate = f" ({seconds / emb.n * 1e6:,.1f} s per million rows)" if emb.n >= _RATED_ROWS else ""
+    return f"{emb.n:,} samples, {megabytes:,.1f} MB in {seconds:.2f} s{rate}"

@@ -153,13 +153,20 @@ class Scores(_Printed):
 
 @dataclass(frozen=True)
 class Metrics(_Printed):
-    """Numbers of a whole set: metric name -> value."""
+    """Numbers of a whole set.
+
+    Attributes:
+        n, d: samples and features.
+        values: metric name -> value.
+        warnings: sentences: what is wrong with the set and what to do.
+    """
 
     kind: ClassVar[str] = "metrics"
     provenance: Provenance
     n: int
     d: int
     values: dict[str, float]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -104,4 +104,5 @@ _RESTORE: dict[str, Callable[[Any], Any]] = {
     "activation_share": lambda value: np.asarray(value, np.float64),
     "discriminative": lambda value: np.asarray(value, bool),
     "values": _numbers,
+    "warnings": tuple,
 }

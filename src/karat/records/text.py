@@ -19,7 +19,8 @@ PIPED_WIDTH = 1000
 def text_of(record: Record) -> str:
     """A record as text, without colours; its warnings, which a terminal has apart, at the end."""
     output = io.StringIO()
-    warnings = [f"warning: {warning}" for warning in record.health.warnings] if isinstance(record, Scores) else []
+    found = record.health.warnings if isinstance(record, Scores) else getattr(record, "warnings", ())
+    warnings = [f"warning: {warning}" for warning in found]
     console = Console(file=output, width=PIPED_WIDTH, highlight=False, no_color=True, soft_wrap=True)
     print_blocks(console, [*blocks_of(record), *warnings])
     return "\n".join(line.rstrip() for line in output.getvalue().splitlines())

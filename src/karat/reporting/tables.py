@@ -98,7 +98,7 @@ def _rank(row: ScoreEvaluation) -> tuple[bool, float]:
 
 def _measures(plain: Json, row: ScoreEvaluation) -> Json:
     kept = {key: value for key, value in plain.items() if key not in ("coverage", "risk")}
-    return kept | {"meaning": _meaning(row.score), "chance": row.auroc.low <= 0.5 <= row.auroc.high}
+    return kept | {"meaning": _meaning(row.score), "chance": row.auroc.low <= 0.5}
 
 
 def metric_table(metrics: Metrics) -> list[Json]:

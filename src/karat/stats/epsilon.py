@@ -55,8 +55,13 @@ def choose_epsilon(
     return AUTO_EPSILONS[good[0] if len(good) else int(np.argmin(empty))]
 
 
-def warn_if_unreachable(features: int, epsilon: float) -> None:
+def warn_if_unreachable(features: int, epsilon: float, *, chosen: bool = False) -> None:
     """Warn where no entry can exceed mu + epsilon * sigma: a deviation is at most sqrt(d - 1) sigma.
+
+    Args:
+        features: d, or 2d halves.
+        epsilon: the threshold.
+        chosen: it was chosen, so that to choose it is no advice.
 
     Warns:
         KaratWarning: with the largest useful epsilon.
@@ -64,7 +69,7 @@ def warn_if_unreachable(features: int, epsilon: float) -> None:
     if not reachable(features, epsilon):
         largest = max(features - 1, 0) ** 0.5
         advice = f"choose epsilon below {largest:.2f}" if largest > 0 else "more features are needed"
-        auto = ", or epsilon='auto'" if largest > AUTO_EPSILONS[-1] else ""
+        auto = ", or epsilon='auto'" if largest > AUTO_EPSILONS[-1] and not chosen else ""
         warnings.warn(
             f"with {features} features nothing can exceed epsilon = {epsilon:g} standard deviations, so every Q-Score "
             f"is 0: {advice}{auto}",

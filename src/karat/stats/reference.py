@@ -60,6 +60,7 @@ class Reference:
         means: column means around which signed features are split, [d]; None where they are not.
         epsilon, lower, upper, over, normalize: as they were used.
         digest: xxh3-128 of the reference (dtype, shape, chunks of rows); empty where it was not asked for.
+        chosen: whether epsilon was chosen ("auto").
     """
 
     counts: Counts
@@ -72,6 +73,7 @@ class Reference:
     over: Over
     normalize: bool
     digest: str
+    chosen: bool = False
 
     @property
     def halves(self) -> bool:
@@ -137,6 +139,7 @@ def fit_reference(
     """
     check_band(lower, upper, over)
     halves = checked_halves(halves)
+    chosen = epsilon == "auto"
     if epsilon == "auto":
         epsilon = choose_epsilon(
             h, lower=lower, upper=upper, over=over, normalize=normalize, halves=halves, seed=seed, threads=threads
@@ -156,10 +159,10 @@ def fit_reference(
         counts = _count(h, epsilon, means, normalize, False, refuse, threads, spool, digest)
     if counts.n == 0:
         raise InputError(f"all {h.shape[0]} rows of h contain NaN or infinity: nothing is left to score")
-    warn_if_unreachable(len(counts.activations), epsilon)
+    warn_if_unreachable(len(counts.activations), epsilon, chosen=chosen)
     mask = discriminative_features(counts.activations, lower=lower, upper=upper, over=over)
     hexdigest = digest.hexdigest() if digest is not None else ""
-    return Reference(counts, h.shape[1], mask, means, epsilon, lower, upper, over, normalize, hexdigest)
+    return Reference(counts, h.shape[1], mask, means, epsilon, lower, upper, over, normalize, hexdigest, chosen)
 
 
 def _count(
