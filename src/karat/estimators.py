@@ -15,7 +15,7 @@ from .stats.activations import refuse_bad
 from .stats.discriminative import Over, column_share, rank_features
 from .stats.halves import Halves
 from .stats.qscore import score_chunks
-from .stats.reference import Reference, fit_reference
+from .stats.reference import Reference, fit_reference, warn_if_all_zero
 
 
 class _OnReference(BaseEstimator):
@@ -85,6 +85,7 @@ class QScorer(_OnReference):
     def fit(self, X: Any, y: Any = None) -> Self:
         """Fit the discriminative features on X [n, d]; y is not used."""
         self.reference_ = self._fit_reference(X)
+        warn_if_all_zero(self.reference_)
         self.share_ = self.reference_.share
         self.discriminative_ = self.reference_.discriminative
         self.epsilon_ = self.reference_.epsilon

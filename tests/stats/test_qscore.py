@@ -159,10 +159,13 @@ def test_identical_rows_have_no_halves(dtype: np.dtype, normalize: bool, values:
         assert not (scores.q_score.any() or scores.active.any())
 
 
-def test_without_an_active_feature_every_q_is_zero() -> None:
-    assert q_score(np.zeros((4, 30))).tolist() == [0] * 4
+def test_without_an_active_feature_every_q_is_zero_and_it_is_said() -> None:
     rows = np.tile([0.0, 1.0], (4, 20))  # deviations of exactly 1
-    assert q_score(rows, epsilon=1).tolist() == [0] * 4
+    for h, d, epsilon in ((np.zeros((4, 30)), 30, 4), (rows, 40, 1)):
+        with pytest.warns(
+            KaratWarning, match=f"none of {d} features is discriminative at epsilon = {epsilon}, so every"
+        ):
+            assert q_score(h, epsilon=epsilon).tolist() == [0] * 4
 
 
 def test_one_column_and_one_row_are_scored() -> None:

@@ -309,6 +309,23 @@ def test_too_few_features_warn_with_the_largest_useful_epsilon(d: int, halves: b
     assert not reference.discriminative.any()
 
 
+@pytest.mark.parametrize(
+    ("d", "epsilon", "advice"),
+    [
+        (1, 4, "is 0: more features are needed"),
+        (2, 4, "is 0: choose epsilon below 1.00"),
+        (5, 4, "is 0: choose epsilon below 2.00, or epsilon='auto'"),
+        (2, "auto", "is 0: choose epsilon below 1.00"),
+    ],
+)
+def test_the_advice_is_one_that_can_help(d: int, epsilon: float | str, advice: str) -> None:
+    """Of two features none exceeds 1, the lowest epsilon that "auto" tries."""
+    with pytest.warns(KaratWarning) as caught:
+        reference = fit_reference(np.eye(d), epsilon=epsilon)  # type: ignore[arg-type]
+    assert str(caught[0].message).endswith(advice)
+    assert reference.chosen is (epsilon == "auto")
+
+
 def test_one_feature_more_does_not_warn() -> None:
     h = np.zeros((3, 18))
     h[:, 5] = 1

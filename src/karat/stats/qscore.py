@@ -13,7 +13,7 @@ from ..errors import InputError
 from .activations import Activations, refuse_bad, scan
 from .discriminative import Over
 from .halves import Halves
-from .reference import Reference, fit_reference
+from .reference import Reference, fit_reference, warn_if_all_zero
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,9 @@ def q_score(
     Raises:
         InputError: wrong shapes, another d than the reference's, rows that are not finite, parameters out of range.
 
+    Warns:
+        KaratWarning: no feature is discriminative, so that every score is 0.
+
     >>> import numpy as np
     >>> h = np.zeros((2, 20)); h[0, 3] = h[1, 5] = 2
     >>> q_score(h).tolist()
@@ -81,6 +84,7 @@ def q_score(
         threads=threads,
         name="h" if reference is None else "reference",
     )
+    warn_if_all_zero(fitted)
     parts, start = [], 0
     for found, scores in score_chunks(rows, fitted, threads=threads):
         refuse_bad(found.bad, start)

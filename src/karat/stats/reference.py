@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,9 +12,9 @@ from typing import Literal, Protocol
 import numpy as np
 
 from .._array import Rows
-from ..errors import InputError
+from ..errors import InputError, KaratWarning
 from ._blocks import column_means
-from .activations import Activations, check_epsilon, refuse_bad, scan
+from .activations import Activations, check_epsilon, reachable, refuse_bad, scan
 from .digest import Digest
 from .discriminative import Over, check_band, discriminative_features
 from .epsilon import choose_epsilon, warn_if_unreachable
@@ -93,6 +94,21 @@ class Spool(Protocol):
 
     def clear(self) -> None:
         """The pass begins again: the features turned out to be signed."""
+
+
+def warn_if_all_zero(reference: Reference) -> None:
+    """Warn where no feature is discriminative although epsilon could be reached: then every Q-Score is 0.
+
+    Warns:
+        KaratWarning: says so.
+    """
+    features = len(reference.discriminative)
+    if not reference.discriminative.any() and reachable(features, reference.epsilon):
+        warnings.warn(
+            f"none of {features} features is discriminative at epsilon = {reference.epsilon:g}, so every Q-Score is 0",
+            KaratWarning,
+            stacklevel=3,
+        )
 
 
 def fit_reference(
