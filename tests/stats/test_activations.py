@@ -126,6 +126,15 @@ def test_every_number_in_half_precision_counts_as_in_single(dtype: np.dtype) -> 
                 np.testing.assert_allclose(getattr(half, name), getattr(single, name), rtol=rtol, err_msg=name)
 
 
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_zeros_and_signs_are_counted_in_rows_wider_than_16_bits_count(dtype: np.dtype) -> None:
+    h = np.zeros((2, 200_000), dtype)
+    h[0, ::2] = 1
+    h[1, -1] = -1
+    found = highly_activating(h, epsilon=4)
+    assert (found.zeros, found.negatives, found.l1.tolist()) == (100_000 + 199_999, 1, [100_000, 1])
+
+
 @pytest.mark.parametrize(("epsilon", "d"), [(1, 2), (2, 5), (3, 10), (4, 17), (5, 26)])
 def test_rounding_lets_nothing_exceed_the_largest_deviation_there_can_be(epsilon: int, d: int) -> None:
     values = np.random.default_rng(0).random(200)

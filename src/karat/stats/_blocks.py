@@ -52,28 +52,28 @@ def column_means(h: Rows, *, normalize: bool = False) -> np.ndarray:
     first, total, n = None, np.zeros(h.shape[1]), 0
     size = chunk_rows(h)
     for start in range(0, h.shape[0], size):
-        bits, bfloat16 = as_bits(as_block(h[start : min(start + size, h.shape[0])]))
+        bits = as_bits(as_block(h[start : min(start + size, h.shape[0])]))
         if first is None:
-            first = _first_finite(bits, bfloat16, normalize)
+            first = _first_finite(bits, normalize)
         if first is not None:
-            n += _kernel.add_columns(bits, bfloat16, normalize, first, total)
+            n += _kernel.add_columns(bits, normalize, first, total)
     return total if first is None else first + total / n
 
 
-def as_bits(block: np.ndarray) -> tuple[np.ndarray, bool]:
-    """A block as the kernel takes it: half precision as its bits, other types as they are; and whether it is bfloat16.
+def as_bits(block: np.ndarray) -> np.ndarray:
+    """A block as the kernel takes it: float16 as int16, bfloat16 as uint16 (their bits), other types as they are.
 
     Read-only, whether the array is or not: each would be compiled apart.
     """
-    bits = block.view(np.int16) if block.dtype.itemsize == 2 else block.view()
+    bits = block.view({np.dtype(np.float16): np.int16, BFLOAT16: np.uint16}.get(block.dtype, block.dtype))
     bits.flags.writeable = False
-    return bits, block.dtype == BFLOAT16
+    return bits
 
 
-def _first_finite(bits: np.ndarray, bfloat16: bool, normalize: bool) -> np.ndarray | None:
+def _first_finite(bits: np.ndarray, normalize: bool) -> np.ndarray | None:
     nothing = np.zeros(bits.shape[1])
     for i in range(len(bits)):
         row = np.zeros(bits.shape[1])
-        if _kernel.add_columns(bits[i : i + 1], bfloat16, normalize, nothing, row):
+        if _kernel.add_columns(bits[i : i + 1], normalize, nothing, row):
             return row
     return None

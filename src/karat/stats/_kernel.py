@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ._compile import compiled, compiled_as_written
-from ._read import read
+from ._entry import as_float
 from ._row import flag_above, largest_of, moments, rescaled, scale_of
 
 # Columns of the per-row results.
@@ -25,7 +25,7 @@ def _collect(x, factor, flags, words, used, columns, values, counts):
             lowest = word & (~word + np.uint64(1))  # 256**k: the product's top byte is k
             j = 8 * w + np.int64((lowest * np.uint64(0x0001020304050607)) >> np.uint64(56))
             columns[used] = j
-            values[used] = x[j] * factor
+            values[used] = as_float(x[j]) * factor
             counts[j] += 1
             used += 1
             word &= word - np.uint64(1)
@@ -55,16 +55,15 @@ def _store(rows, i, center, spread, mean, std, l1, l2):
 
 
 @compiled
-def scan(block, bfloat16, first, epsilon, normalize, keep, rows, ends, columns, values, counts, tallies):
+def scan(block, first, epsilon, normalize, keep, rows, ends, columns, values, counts, tallies):
     """Rows first.. of a block [m, d]: moments, highly activating entries, activation counts.
 
-    block is float32, float64, or the bits of half precision as int16; bfloat16 says which half. Fills
+    block is float32, float64, or the bits of half precision: int16 of float16, uint16 of bfloat16. Fills
     rows [m, 7], ends [m] (entries up to and with row i), columns and values, and adds to counts [d] and tallies [3].
     With keep false, entries are counted and forgotten. Returns the row at which the room for entries ran short (m when
     all is done).
     """
     m, d = block.shape
-    scratch = np.empty(d, np.float32)
     copy = np.empty(d, np.float64)
     flags = np.zeros((d + 7) // 8 * 8, np.uint8)
     words = flags.view(np.uint64)
@@ -72,8 +71,8 @@ def scan(block, bfloat16, first, epsilon, normalize, keep, rows, ends, columns, 
     for i in range(first, m):
         if used + d > columns.size:
             return i
-        x = read(block, i, bfloat16, scratch)
-        scale, mean, std, absolute, negative, zero = moments(x, block[i])
+        x = block[i]
+        scale, mean, std, absolute, negative, zero = moments(x)
         if scale == 0.0:
             rows[i, :] = np.nan
             tallies[BAD] += 1
@@ -82,7 +81,7 @@ def scan(block, bfloat16, first, epsilon, normalize, keep, rows, ends, columns, 
         tallies[NEGATIVES] += negative
         tallies[ZEROS] += zero
         x = rescaled(x, scale, copy)
-        flag_above(x, block[i], bfloat16, mean + epsilon * std, flags)
+        flag_above(x, mean + epsilon * std, flags)
         norm = _norm(d, mean, std)
         factor = _factor(normalize, scale, norm)
         before = used
@@ -100,14 +99,14 @@ def scan(block, bfloat16, first, epsilon, normalize, keep, rows, ends, columns, 
 def _split(x, factor, means, halves):
     """halves[j] = factor * x_j - means[j]."""
     for j in range(x.size):
-        halves[j] = np.float64(x[j]) * factor - means[j]
+        halves[j] = np.float64(as_float(x[j])) * factor - means[j]
 
 
 @compiled_as_written
 def _add(x, factor, shift, totals):
     """totals[j] += factor * x_j - shift[j]."""
     for j in range(x.size):
-        totals[j] += np.float64(x[j]) * factor - shift[j]
+        totals[j] += np.float64(as_float(x[j])) * factor - shift[j]
 
 
 @compiled
@@ -131,21 +130,20 @@ def _split_std(halves, mean):
 
 
 @compiled
-def scan_halves(means, block, bfloat16, first, epsilon, normalize, keep, rows, ends, columns, values, counts, tallies):
+def scan_halves(means, block, first, epsilon, normalize, keep, rows, ends, columns, values, counts, tallies):
     """As `scan`, of the 2d half-features max(h - means, 0) and max(means - h, 0); counts is [2d].
 
     The moments in rows are those of the row itself; CENTER and SPREAD those of its half-features.
     """
     m, d = block.shape
-    scratch = np.empty(d, np.float32)
     copy = np.empty(d, np.float64)
     halves = np.empty(d, np.float64)
     used = 0
     for i in range(first, m):
         if used + d > columns.size:
             return i
-        x = read(block, i, bfloat16, scratch)
-        scale, mean, std, absolute, negative, zero = moments(x, block[i])
+        x = block[i]
+        scale, mean, std, absolute, negative, zero = moments(x)
         if scale == 0.0:
             rows[i, :] = np.nan
             tallies[BAD] += 1
@@ -180,15 +178,14 @@ def scan_halves(means, block, bfloat16, first, epsilon, normalize, keep, rows, e
 
 
 @compiled
-def add_columns(block, bfloat16, normalize, shift, totals):
+def add_columns(block, normalize, shift, totals):
     """Add the finite rows of a block (L2-normalised where asked) minus shift to totals, [d]; returns how many."""
     d = block.shape[1]
-    scratch = np.empty(d, np.float32)
     copy = np.empty(d, np.float64)
     added = 0
     for i in range(block.shape[0]):
-        x = read(block, i, bfloat16, scratch)
-        scale, mean, std, _, _, _ = moments(x, block[i])
+        x = block[i]
+        scale, mean, std, _, _, _ = moments(x)
         if scale == 0.0:
             continue
         factor = _factor(normalize, scale, _norm(d, mean, std))

@@ -14,13 +14,15 @@ from numba import types
 from numba.extending import overload
 
 from ._compile import compiled
-from ._read import half_bits
+from ._entry import HALVES, as_float, bits_below, ordered_16
 
 # A float64 row whose absolute sum lies outside is rescaled by a power of two: squares neither under- nor overflow.
 TINY, HUGE = 1e-120, 1e150
 # A float32 row is summed a second time where its variance is below this share of the squared distance of its mean from
 # its first entry: of 16 digits 12 would be left.
 FAR = 1e-4
+# So many entries are counted in 16 bits.
+_LANE = (1 << 16) - 1
 
 
 @compiled
@@ -31,7 +33,7 @@ def sums(x, scale):
     negative = 0
     zero = 0
     for j in range(x.size):
-        v = np.float64(x[j]) * scale
+        v = np.float64(as_float(x[j])) * scale
         total += v
         absolute += abs(v)
         negative += v < 0
@@ -54,18 +56,18 @@ def largest_of(x):  # pragma: no cover (replaced when compiled)
 @overload(largest_of)
 def _largest_by_type(x):
     """The largest entry of a finite row. The bits of floats >= 0 are in order as integers, whose maximum vectorises."""
-    integer, floating = (np.int32, np.float32) if x.dtype == types.float32 else (np.int64, np.float64)
+    integer = {types.float32: np.int32, types.float64: np.int64}.get(x.dtype, np.int16)
+    given = {types.float32: np.float32, types.float64: np.float64, types.int16: np.int16}.get(x.dtype, np.uint16)
 
     def largest(x):
-        bits = x.view(integer)
         top = np.empty(1, integer)
-        top[0] = _largest_integer(bits)
+        top[0] = _largest_integer(x.view(integer))
         if top[0] >= 0:
-            return np.float64(top.view(floating)[0])
-        best = x[0]  # every entry is negative
+            return np.float64(as_float(top.view(given)[0]))
+        best = as_float(x[0])  # every entry is negative
         for j in range(x.size):
-            if x[j] > best:
-                best = x[j]
+            if as_float(x[j]) > best:
+                best = as_float(x[j])
         return np.float64(best)
 
     return largest
@@ -119,22 +121,24 @@ def _sign_and_zeros_16(bits):
     return lowest < 0, np.int64(zeros)
 
 
-def _sign_and_zeros(x, raw):  # pragma: no cover (replaced when compiled)
+def _sign_and_zeros(x):  # pragma: no cover (replaced when compiled)
     raise NotImplementedError
 
 
 @overload(_sign_and_zeros)
-def _sign_and_zeros_by_type(x, raw):
+def _sign_and_zeros_by_type(x):
     """Whether a sign bit is set (-0.0 has one), and how many entries are 0.0; counted in lanes of the type's width."""
-    if raw.dtype == types.int16:
+    if x.dtype not in HALVES:
+        return lambda x: _sign_and_zeros_32(x.view(np.int32))
 
-        def of_half(x, raw):
-            if raw.size < 1 << 16:
-                return _sign_and_zeros_16(raw)
-            return _sign_and_zeros_32(x.view(np.int32))
+    def of_half(x):
+        signed, zeros = False, 0
+        for first in range(0, x.size, _LANE):
+            some_signed, some = _sign_and_zeros_16(ordered_16(x[first : first + _LANE]))
+            signed, zeros = signed or some_signed, zeros + some
+        return signed, zeros
 
-        return of_half
-    return lambda x, raw: _sign_and_zeros_32(x.view(np.int32))
+    return of_half
 
 
 @compiled
@@ -143,7 +147,7 @@ def _sums_from(x, shift):
     total = 0.0
     squares = 0.0
     for j in range(x.size):
-        deviation = np.float64(x[j]) - shift
+        deviation = np.float64(as_float(x[j])) - shift
         total += deviation
         squares += deviation * deviation
     return total, squares
@@ -154,7 +158,7 @@ def _total(x, scale, shift):
     """Sum of scale * x_j - shift."""
     total = 0.0
     for j in range(x.size):
-        total += np.float64(x[j]) * scale - shift
+        total += np.float64(as_float(x[j])) * scale - shift
     return total
 
 
@@ -163,35 +167,33 @@ def _squares(x, scale, mean):
     """Sum of the squared deviations of scale * x_j."""
     squares = 0.0
     for j in range(x.size):
-        deviation = np.float64(x[j]) * scale - mean
+        deviation = np.float64(as_float(x[j])) * scale - mean
         squares += deviation * deviation
     return squares
 
 
-def moments(x, raw):  # pragma: no cover (replaced when compiled)
+def moments(x):  # pragma: no cover (replaced when compiled)
     raise NotImplementedError
 
 
 @overload(moments)
-def _moments_by_type(x, raw):
-    """scale, mean, std, absolute sum (all of scale * x), negatives, zeros; scale 0 if the row is not finite.
+def _moments_by_type(x):
+    """scale, mean, std, absolute sum (all of scale * x), negatives, zeros; scale 0 if the row is not finite."""
+    if x.dtype != types.float64:
 
-    x is the row as floats, raw as it was given (half precision: its bits).
-    """
-    if x.dtype == types.float32:
-
-        def row_moments(x, raw):
+        def row_moments(x):
             # From the first entry on; a second time only where that one lies far from the others.
-            total, squares = _sums_from(x, np.float64(x[0]))
+            start = np.float64(as_float(x[0]))
+            total, squares = _sums_from(x, start)
             if not np.isfinite(total):
                 return 0.0, np.nan, np.nan, np.nan, 0, 0
             shift = total / x.size
-            mean = x[0] + shift
+            mean = start + shift
             variance = squares / x.size - shift * shift
             if variance < FAR * shift * shift:
                 mean = _total(x, 1.0, 0.0) / x.size
                 variance = _squares(x, 1.0, mean) / x.size
-            signed, zero = _sign_and_zeros(x, raw)
+            signed, zero = _sign_and_zeros(x)
             if signed:
                 _, absolute, negative, zero = sums(x, 1.0)
                 return 1.0, mean, math.sqrt(variance), absolute, negative, zero
@@ -199,7 +201,7 @@ def _moments_by_type(x, raw):
 
         return row_moments
 
-    def row_moments_64(x, raw):
+    def row_moments_64(x):
         # float64: rescaled where needed, and the rounding of the mean is corrected.
         total, absolute, negative, zero = sums(x, 1.0)
         scale = scale_of(x, absolute)
@@ -220,8 +222,8 @@ def rescaled(x, scale, copy):  # pragma: no cover (replaced when compiled)
 
 @overload(rescaled)
 def _rescaled_by_type(x, scale, copy):
-    """scale * x: the row itself where the scale is 1 (that of a float32 row always is), else in the copy."""
-    if x.dtype == types.float32:
+    """scale * x: the row itself where the scale is 1 (that of a narrower row always is), else in the copy."""
+    if x.dtype != types.float64:
         return lambda x, scale, copy: x
 
     def in_copy(x, scale, copy):
@@ -237,35 +239,35 @@ def _rescaled_by_type(x, scale, copy):
 @compiled
 def _flag_above(x, below, flags):
     for j in range(x.size):
-        flags[j] = x[j] > below
+        flags[j] = as_float(x[j]) > below
 
 
-def flag_above(x, raw, bfloat16, threshold, flags):  # pragma: no cover (replaced when compiled)
+@compiled
+def _flag_bits_above(bits, below, flags):
+    for j in range(bits.size):
+        flags[j] = bits[j] > below
+
+
+def flag_above(x, threshold, flags):  # pragma: no cover (replaced when compiled)
     raise NotImplementedError
 
 
 @overload(flag_above)
-def _flag_above_by_type(x, raw, bfloat16, threshold, flags):
+def _flag_above_by_type(x, threshold, flags):
     """flags[j] = 1 where x_j > threshold (strictly, as in float64).
 
     Half precision is compared by its bits, which are in order as integers where the threshold is not negative.
     """
-    if x.dtype != types.float32:
+    if x.dtype == types.float64:
+        return lambda x, threshold, flags: _flag_above(x, threshold, flags)
+    half = x.dtype in HALVES
 
-        def flag(x, raw, bfloat16, threshold, flags):
-            for j in range(x.size):
-                flags[j] = x[j] > threshold
-
-        return flag
-
-    halved = raw.dtype == types.int16
-
-    def flag_narrow(x, raw, bfloat16, threshold, flags):
+    def flag_narrow(x, threshold, flags):
         below = np.float32(threshold)
         if np.float64(below) > threshold:
             below = np.nextafter(below, np.float32(-np.inf))
-        if halved and below >= 0:
-            _flag_above(raw, half_bits(below, bfloat16), flags)
+        if half and below >= 0:
+            _flag_bits_above(ordered_16(x), bits_below(x, below), flags)
         else:
             _flag_above(x, below, flags)
 

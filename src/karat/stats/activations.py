@@ -202,7 +202,7 @@ def _scan_chunk(
 ) -> tuple[Activations, bytes]:
     """The activations of one chunk, and its xxh3-128 where asked."""
     block = as_block(chunk)
-    bits, bfloat16 = as_bits(block)
+    bits = as_bits(block)
     m, d = bits.shape
     exact = block.dtype == np.float64 or normalize or means is not None
     rows, ends = np.empty((m, 7)), np.empty(m, np.int64)
@@ -214,7 +214,7 @@ def _scan_chunk(
     kernel = _kernel.scan if means is None else partial(_kernel.scan_halves, means)
     kept_columns, kept_values, done, offset = [], [], 0, 0
     while done < m:
-        last = kernel(bits, bfloat16, done, epsilon, normalize, keep, rows, ends, columns, values, counts, tallies)
+        last = kernel(bits, done, epsilon, normalize, keep, rows, ends, columns, values, counts, tallies)
         used = int(ends[last - 1])
         ends[done:last] += offset
         kept_columns.append(columns[:used].copy())
