@@ -289,7 +289,7 @@ OTHER_VERBS = [
     Case("report: missing", "report missing", ("missing",)),
     Case("extract: no encoder", "extract missing.safetensors folder -o x.emb", ("missing.safetensors is no file",)),
     Case("extract: truncated encoder", "extract 'truncated h.safetensors' folder -o x.emb", ("cannot be read as",)),
-    Case("extract: no encoder's weights", "extract h.safetensors folder -o x.emb", ("does not describe an encoder",)),
+    Case("extract: no encoder's weights", "extract h.safetensors folder -o x.emb", ("h.safetensors is not loaded",)),
     Case("demo: output below a file", "demo -o file/run", ("file/run could not be written",)),
 ]  # fmt: skip
 

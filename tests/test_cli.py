@@ -39,6 +39,10 @@ IDS = [f"image {row}" for row in range(len(H))]
 OWN = {"out", "json", "require", "overwrite"}
 # How embeddings are read.
 READING = {"key", "column", "labels", "val_labels", "ids"}
+# How an encoder is read.
+LOADING = {"arch", "layout", "unsafe_load"}
+# What only a Python program has to give.
+PROGRAMS = {"progress", "group"}
 VERBS = tuple(cli.VERBS)
 # Processes import the karat that is tested, from any folder; they write as on a user's terminal.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "PYTHONUNBUFFERED")}
@@ -721,7 +725,7 @@ def test_the_options_of_a_verb_are_the_parameters_of_its_function(verb: str) -> 
     module, name = FUNCTIONS[verb].split(":")
     parameters = keyword_only(getattr(import_module(module), name))
     options = keyword_only(getattr(import_module(f"karat.cli.{verb}"), verb))
-    assert options.keys() - OWN - READING == parameters.keys() - OWN - {"progress"}
+    assert options.keys() - OWN - READING - LOADING == parameters.keys() - OWN - PROGRAMS
     as_option = {"scores": ",".join} if verb == "score" else {}
     for option in options.keys() & parameters.keys() - OWN:
         assert options[option] == as_option.get(option, lambda value: value)(parameters[option])
@@ -729,7 +733,9 @@ def test_the_options_of_a_verb_are_the_parameters_of_its_function(verb: str) -> 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_an_option_is_named_as_its_parameter(verb: str) -> None:
-    options = keyword_only(getattr(import_module(f"karat.cli.{verb}"), verb))
+    function = cli.app[verb].default_command
+    assert function is not None
+    options = keyword_only(function)
     names = {name for argument in arguments_of(verb) for name in argument.names}
     assert {f"--{option.replace('_', '-')}" for option in options} == {name for name in names if name.startswith("--")}
 

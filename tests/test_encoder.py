@@ -11,8 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torchvision import transforms
 
 from karat.encoders import Encoder, Preprocessing, load_encoder
 from karat.encoders.small_resnet import SmallResNet
@@ -59,7 +63,13 @@ def test_loaded_encoder_knows_its_name_dim_input_and_digest(tmp_path: Path) -> N
     encoder = load_encoder(str(path))
     assert (encoder.name, encoder.dim) == ("tiny", 10)
     assert encoder.transform == Preprocessing(8, (0.5, 0.4, 0.3), (0.25, 0.2, 0.1))
-    assert encoder.preprocessing == "Preprocessing(size=8, mean=(0.5, 0.4, 0.3), std=(0.25, 0.2, 0.1))"
+    assert encoder.preprocessing == (
+        "Preprocessing(size=8, mean=(0.5, 0.4, 0.3), std=(0.25, 0.2, 0.1), resize=None, interpolation='bilinear')"
+    )
+    assert (encoder.layout, encoder.h) == (
+        "karat",
+        "global average pooling of the head, after its last ReLU, 10 features",
+    )
     assert encoder.weights_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -101,21 +111,21 @@ def retyped(weights: dict[str, Tensor]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "report"),
     [
-        (renamed, r"architecture it names: head\.0\.kernel has no place; head\.0\.weight is missing$"),
-        (removed, r"names: stem\.1\.running_mean is missing$"),
-        (added, r"names: projector\.weight has no place$"),
-        (reshaped, r"names: head\.0\.weight is float32 \[10, 7, 1, 1\], not float32 \[10, 6, 1, 1\]$"),
-        (retyped, r"names: head\.0\.weight is int64 \[10, 6, 1, 1\], not float32"),
+        (renamed, r"missing \(1\)\nhead\.0\.weight\n\nleft over \(1\)\nhead\.0\.kernel\n"),
+        (removed, r"missing \(1\)\nstem\.1\.running_mean\n"),
+        (added, r"left over \(1\)\nprojector\.weight\n"),
+        (reshaped, r"type \(1\)\nhead\.0\.weight is float32 \[10, 7, 1, 1\], not float32 \[10, 6, 1, 1\]\n"),
+        (retyped, r"type \(1\)\nhead\.0\.weight is int64 \[10, 6, 1, 1\], not float32"),
     ],
 )
 def test_weights_that_do_not_fit_are_listed(
-    tmp_path: Path, change: Callable[[dict[str, Tensor]], None], message: str
+    tmp_path: Path, change: Callable[[dict[str, Tensor]], None], report: str
 ) -> None:
     weights = dict(tiny().state_dict())
     change(weights)
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=report):
         load_encoder(save(tmp_path / "bad.safetensors", weights))
 
 
@@ -134,6 +144,10 @@ def test_weights_that_do_not_fit_are_listed(
         {**DESCRIPTION, "input": {"size": 8, "mean": [0, 0], "std": [1, 1, 1]}},
         {**DESCRIPTION, "input": {"size": 8, "mean": [0, 0, "x"], "std": [1, 1, 1]}},
         {**DESCRIPTION, "input": {"size": 8, "mean": [0, 0, 0], "std": [1, 0, 1]}},
+        {**DESCRIPTION, "input": {"size": 8, "mean": [0, 0, 0], "std": [1, 1, 1], "resize": 4}},
+        {**DESCRIPTION, "arguments": {**ARGUMENTS, "blocks": 10**9}},
+        {**DESCRIPTION, "architecture": "resnet", "arguments": {"blocks": [10**9, 1, 1, 1], "block": "basic"}},
+        {**DESCRIPTION, "architecture": "timm", "arguments": {"name": "hf-hub:someone/else"}},
     ],
 )
 def test_metadata_that_describe_no_encoder_are_refused(tmp_path: Path, description: Any) -> None:
@@ -141,18 +155,24 @@ def test_metadata_that_describe_no_encoder_are_refused(tmp_path: Path, descripti
         load_encoder(save(tmp_path / "bad.safetensors", tiny().state_dict(), description))
 
 
-def test_safetensors_of_others_are_refused(tmp_path: Path) -> None:
-    for metadata in (None, {"format": "pt"}, {"karat": "no json"}):
+def test_safetensors_without_a_description_are_of_a_known_layout_or_refused(tmp_path: Path) -> None:
+    for metadata in (None, {"format": "pt"}):
         save_file(tiny().state_dict(), tmp_path / "other.safetensors", metadata)
-        with pytest.raises(FileFormatError, match="does not describe an encoder of karat"):
+        with pytest.raises(InputError, match=r"no layout \(moco, .* has any of the keys that the file holds"):
             load_encoder(tmp_path / "other.safetensors")
+
+
+def test_layout_karat_needs_a_description(tmp_path: Path) -> None:
+    save_file(tiny().state_dict(), tmp_path / "other.safetensors")
+    with pytest.raises(FileFormatError, match="does not describe an encoder of karat"):
+        load_encoder(tmp_path / "other.safetensors", layout="karat")
 
 
 def test_file_that_is_no_safetensors_is_refused(tmp_path: Path) -> None:
     content = save(tmp_path / "tiny.safetensors", tiny().state_dict()).read_bytes()
     for name, part in (("empty", b""), ("truncated", content[:-1]), ("header", content[:100]), ("text", b"hello" * 9)):
         (tmp_path / name).write_bytes(part)
-        with pytest.raises(FileFormatError, match=f"{name} cannot be read as safetensors"):
+        with pytest.raises(FileFormatError, match=f"{name} (cannot be read as safetensors|is empty|is no checkpoint)"):
             load_encoder(tmp_path / name)
 
 
@@ -174,18 +194,56 @@ def test_preprocessing_scales_and_normalises_each_channel() -> None:
         np.testing.assert_allclose(tensor[channel], (image[:, :, channel] / 255 - mean) / std, atol=1e-5)
 
 
-def test_preprocessing_averages_when_it_shrinks() -> None:
-    board = np.indices((32, 32)).sum(axis=0) % 2 * 255  # a chessboard: without antialiasing, 0 or 255
-    tensor = Preprocessing(4, (0, 0, 0), (1, 1, 1))(np.repeat(board[:, :, None], 3, axis=2).astype(np.uint8))
-    assert tensor.shape == (3, 4, 4)
-    assert (tensor - 0.5).abs().max() < 0.05
+@given(
+    sides=st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    size=st.integers(1, 40),
+    more=st.integers(0, 20),
+    interpolation=st.sampled_from(["bilinear", "bicubic"]),
+)
+@settings(deadline=None, max_examples=60)
+def test_preprocessing_is_torchvisions(sides: tuple[int, int], size: int, more: int, interpolation: Any) -> None:
+    image = np.random.default_rng(sum(sides)).integers(0, 256, (*sides, 3), np.uint8)
+    mean, std = (0.485, 0.456, 0.406), (0.228, 0.224, 0.225)
+    expected = transforms.Compose(
+        [
+            transforms.Resize(size + more, transforms.InterpolationMode(interpolation)),
+            transforms.CenterCrop(size),
+            transforms.ToTensor(),
+            transforms.Normalize(mean, std),
+        ]
+    )(Image.fromarray(image))
+    found = Preprocessing(size, mean, std, resize=size + more, interpolation=interpolation)(image)
+    assert torch.equal(found, expected)
 
 
-def test_preprocessing_takes_the_middle_square() -> None:
-    wide = np.zeros((4, 12, 3), np.uint8)
-    wide[:, 4:8] = 255
-    assert torch.equal(Preprocessing(4, (0, 0, 0), (1, 1, 1))(wide), torch.ones(3, 4, 4))
-    assert Preprocessing(4, (0, 0, 0), (1, 1, 1))(np.zeros((20, 9, 3), np.uint8)).shape == (3, 4, 4)
+def test_preprocessing_without_resize_fits_the_shorter_side() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
+    fitted, same = (Preprocessing(20, (0, 0, 0), (1, 1, 1), resize=resize) for resize in (None, 20))
+    assert torch.equal(fitted(image), same(image))
+
+
+def test_preprocessing_leaves_the_image_alone() -> None:
+    image = np.zeros((8, 8, 3), np.uint8)
+    image.setflags(write=False)
+    tensor = Preprocessing(8, (0, 0, 0), (1, 1, 1))(image)
+    tensor += 1
+    assert image.max() == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"size": 0}, "size is 0"),
+        ({"resize": 7}, r"resize is 7, but a whole number of at least size \(8\)"),
+        ({"resize": 8.5}, r"resize is 8\.5"),
+        ({"interpolation": "lanczos"}, "interpolation is 'lanczos', but one of"),
+        ({"std": (0.1, 0, 0.1)}, "std is"),
+        ({"mean": (0.1, 0.1)}, "mean is"),
+    ],
+)
+def test_preprocessing_that_makes_no_sense_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Preprocessing(**{"size": 8, "mean": (0, 0, 0), "std": (1, 1, 1), **change})
 
 
 # encoders made by hand

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from tests.commands import column, features
 from tests.reference import qscore as slow
@@ -96,6 +97,7 @@ def test_what_needs_an_optional_library_says_what_to_install(
 ) -> None:
     np.save(tmp_path / "h.npy", H)
     (tmp_path / "h.pt").write_bytes(b"PK\x03\x04")
+    save_file({"weight": H}, tmp_path / "encoder.safetensors")
     assert call(installed / "karat", "score", "h.npy", folder=tmp_path).returncode == 0
     before = sorted(tmp_path.rglob("*"))
     done = call(installed / "karat", *arguments, folder=tmp_path)

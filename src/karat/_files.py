@@ -103,6 +103,12 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+def remove_temporaries(folder: Path) -> None:
+    """Remove what a killed process left behind in `atomic_path`. Only who holds the folder's lock may do so."""
+    for path in folder.glob(".*.????????.tmp"):
+        path.unlink(missing_ok=True)
+
+
 @contextmanager
 def scratch_folder(beside: Path) -> Iterator[Path]:
     """A temporary folder on the same disk as `beside`, always removed."""
@@ -141,6 +147,7 @@ def _lock(folder: Path) -> TextIO:
         raise OutputError(
             f"{folder} is being written by another process: wait for it, or choose another output"
         ) from error
+    os.register_at_fork(after_in_child=file.close)  # else workers that outlive a killed process keep its lock
     return file
 
 

@@ -30,6 +30,7 @@ VERBS = {
     "probe": "Train a linear probe and judge it, sample by sample.",
     "evaluate": "Do the scores predict what a probe gets wrong?",
     "report": "Draw a run as one self-contained HTML page.",
+    "encoders": "List the published encoders; inspect or convert a checkpoint.",
     "catalog": "List every score and metric, and where it is from.",
 }
 
@@ -110,7 +111,7 @@ def _call(tokens: list[str]) -> None:
 
 def _usage(error: CycloptsError, given: Sequence[str]) -> str:
     """What is wrong with the command, and where to read how it should be."""
-    command = f"karat {given[0]}" if given and given[0] in VERBS else "karat"
+    command = " ".join(("karat", *(error.command_chain or [verb for verb in given[:1] if verb in VERBS])))
     match error:
         case UnusedCliTokensError():
             text = f"{command} has no use for {' '.join(error.unused_tokens or ())}"
@@ -119,7 +120,7 @@ def _usage(error: CycloptsError, given: Sequence[str]) -> str:
         case MissingArgumentError() if error.argument is not None:
             text = f"{command} needs {error.argument.name}"
         case _:
-            text = str(error).rstrip(".")
+            text = str(error).rstrip("., ")
     return f"{text} ({command} --help)"
 
 

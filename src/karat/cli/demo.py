@@ -20,7 +20,7 @@ def demo(
     seed: inputs.Seed = 0,
     overwrite: inputs.Overwrite = False,
 ) -> None:
-    with terminal.progress("extracting") as progress:
+    with terminal.progress("extracting", unit="images") as progress:
         found = demonstration.demo(out, seed=seed, overwrite=overwrite, progress=progress)
     for warning in found.scores.health.warnings:
         terminal.warn(warning)

@@ -2,44 +2,171 @@
 
 from __future__ import annotations
 
+import time
+import warnings
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 from .. import extraction
+from ..embeddings import Embeddings
 from ..encoders import load_encoder
 from . import inputs, terminal
 
 
+def _share(_: Any, tokens: Sequence[Token]) -> float:
+    """A share as 0.01 or 1%."""
+    text = tokens[0].value
+    try:
+        return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        raise ValueError(f"{text} is neither a share (0.01) nor a percentage (1%)") from None
+
+
 def extract(
-    encoder: Annotated[Path, Parameter(help="An encoder's weights: a .safetensors file of karat.")],
+    encoder: Annotated[
+        str,
+        Parameter(
+            help="A checkpoint, a published name (karat encoders), timm:NAME, torchvision:NAME, hf:REPO or an .onnx."
+        ),
+    ],
     images: Annotated[
-        str, Parameter(help="A folder of images, or an .npz with `images`, or with `bytes` and `offsets`.")
+        str,
+        Parameter(
+            help="A folder of images, an .npz, a Parquet of image bytes, a list of paths (.txt, .csv, .parquet), "
+            "wds:PATTERN, hf:NAME[:SPLIT] or torchvision:NAME:ROOT[:SPLIT]."
+        ),
     ],
     /,
     *,
     out: Annotated[Path, Parameter(name=("-o", "--out"), metavar="EMB", help="Embeddings folder to write, NAME.emb.")],
+    arch: Annotated[
+        str | None, Parameter(metavar="NAME", help="Architecture of the checkpoint, where it cannot be told from it.")
+    ] = None,
+    layout: Annotated[
+        str | None, Parameter(metavar="NAME", help="Layout of the checkpoint, where several would fit.")
+    ] = None,
+    unsafe_load: Annotated[
+        bool,
+        Parameter(
+            show_default=False,
+            help="Let a checkpoint run whatever code it contains. Only for files whose makers you trust.",
+        ),
+    ] = False,
     batch_size: Annotated[
-        int, Parameter(metavar="N", converter=inputs.whole(at_least=1), help="Images in one call of the encoder.")
+        int, Parameter(metavar="N", converter=inputs.whole(at_least=1), help="Rows in one call of the encoder.")
     ] = 256,
     device: Annotated[
         str, Parameter(metavar="NAME", help="auto (a GPU where there is one), cpu, cuda, cuda:1 ...")
     ] = "auto",
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16"],
+        Parameter(help="Of products and convolutions; auto: bfloat16 where the hardware has it, else float32."),
+    ] = "auto",
+    engine: Annotated[
+        Literal["torch", "compile", "openvino", "onnx"],
+        Parameter(help="What runs the encoder; compile needs up to a minute before the first batch."),
+    ] = "torch",
+    threads: inputs.Threads = None,
     workers: Annotated[
-        int, Parameter(metavar="N", converter=inputs.whole(at_least=0), help="Threads that decode images ahead.")
-    ] = 1,
+        int | None,
+        Parameter(
+            metavar="N",
+            converter=inputs.whole(at_least=0),
+            help="Processes that decode images ahead; by default 1 on a CPU, else one a processor, at most 16.",
+        ),
+    ] = None,
+    views: Annotated[
+        int | None,
+        Parameter(
+            metavar="V",
+            converter=inputs.whole(at_least=1),
+            help="Write V randomly augmented rows an image; by default one row, of the image itself.",
+        ),
+    ] = None,
+    seed: inputs.Seed = 0,
+    max_bad: Annotated[
+        float,
+        Parameter(
+            metavar="SHARE", converter=_share, help="Images that may fail to decode (0.01 or 1%); they are listed."
+        ),
+    ] = 0.01,
+    dtype: Annotated[
+        Literal["float32", "float16", "bfloat16", "float64"], Parameter(help="Type that the features are stored in.")
+    ] = "float32",
+    resume: Annotated[
+        bool, Parameter(show_default=False, help="Go on where an interrupted run with the same settings stopped.")
+    ] = False,
     overwrite: inputs.Overwrite = False,
 ) -> None:
-    with terminal.progress("extracting") as progress:
-        emb = extraction.extract(
-            load_encoder(encoder),
-            images,
-            out=out,
-            batch_size=batch_size,
-            device=device,
-            workers=workers,
-            overwrite=overwrite,
-            progress=progress,
+    with extraction.torchrun_group() as group, warnings.catch_warnings():
+        team = extraction.Team(group)
+        if not team.leads:
+            warnings.simplefilter("ignore")  # the leader says it
+        with _bar(team, "downloading", "B") as progress:
+            loaded = team.leader_first(
+                lambda: load_encoder(encoder, arch=arch, layout=layout, unsafe_load=unsafe_load, progress=progress)
+            )
+        compute = extraction.choose(loaded, device=device, engine=engine, precision=precision, threads=threads)
+        if team.leads:
+            terminal.say(f"{loaded.name}: h is {loaded.h or f'a vector of {loaded.dim} features'}; on {compute}")
+        with _bar(team, "extracting", "images") as progress:
+            watch = _Watch(progress)
+            emb = extraction.extract(
+                loaded,
+                images,
+                out=out,
+                batch_size=batch_size,
+                device=device,
+                precision=precision,
+                engine=engine,
+                threads=threads,
+                workers=workers,
+                views=views,
+                seed=seed,
+                max_bad=max_bad,
+                dtype=dtype,
+                resume=resume,
+                overwrite=overwrite,
+                group=group,
+                progress=watch,
+            )
+        if team.leads:
+            terminal.say(watch.said(emb, out))
+
+
+def _bar(team: extraction.Team, what: str, unit: str) -> AbstractContextManager[terminal.Progress | None]:
+    """A progress bar, where this process is the one that shows it."""
+    return terminal.progress(what, unit=unit) if team.leads else nullcontext()
+
+
+class _Watch:
+    """Passes progress on, and remembers what the last line tells of it."""
+
+    def __init__(self, progress: terminal.Progress | None) -> None:
+        self._progress = progress
+        self._started = time.perf_counter()
+        self._first: int | None = None
+        self._done, self._total, self._waiting = 0, 0, 0.0
+
+    def __call__(self, done: int, total: int, waiting: float) -> None:
+        if self._first is None:
+            self._started, self._first = time.perf_counter(), done
+        self._done, self._total, self._waiting = done, total, waiting
+        if self._progress is not None:
+            self._progress(done, total, waiting)
+
+    def said(self, emb: Embeddings, out: Path) -> str:
+        """What there is now, and how fast it came."""
+        if self._first == self._total:
+            return f"{out} is complete already ({emb.n:,} x {emb.d:,}): nothing to do"
+        seconds = time.perf_counter() - self._started
+        rate = (self._done - (self._first or 0)) / seconds
+        rows = "rows" if "view" in emb.extra else "images"
+        return (
+            f"{emb.n:,} {rows} x {emb.d:,} features -> {out} "
+            f"({rate:,.0f} images/s, {self._waiting:.0%} of the time waiting for data)"
         )
-    terminal.say(f"{emb.n:,} images x {emb.d:,} features -> {out}")

@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bar
+from rich.text import Text
+
+
+class Progress(Protocol):
+    """What shows how far work is."""
+
+    def __call__(self, done: int, total: int, waiting: float | None = None, /) -> None: ...
 
 
 def complain(message: str) -> None:
@@ -44,14 +60,34 @@ def _print(mark: str, message: str, *, style: str | None = None) -> None:
     console.print(mark + escape(" ".join(message.split())), style=style)
 
 
+class _Rate(ProgressColumn):
+    """Units a second, and the share of the time that was spent waiting for data, once they are known."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: Task) -> Text:
+        waiting = task.fields.get("waiting")
+        parts = [] if task.speed is None else [f"{task.speed:,.0f} {self._unit}/s"]
+        parts += [] if waiting is None else [f"{waiting:.0%} waiting for data"]
+        return Text(", ".join(parts))
+
+
 @contextmanager
-def progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar, which is gone when the work is done; says when the kernel is being compiled."""
+def progress(what: str, *, unit: str | None = None) -> Iterator[Progress]:
+    """A progress bar, which is gone when the work is done; says when the kernel is being compiled.
+
+    Args:
+        what: what is being done.
+        unit: of what is counted, where its rate is to be shown.
+    """
     console = Console(stderr=True)
-    bar = Progress(
+    bar = Bar(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        *([] if unit is None else [_Rate(unit)]),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=console,
@@ -60,7 +96,11 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     )
     with _compile_notice(), bar:
         task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+        def show(done: int, total: int, waiting: float | None = None, /) -> None:
+            bar.update(task, completed=done, total=total, waiting=waiting)
+
+        yield show
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -14,7 +13,7 @@ from .._optional import require
 from ..embeddings import Embeddings
 from ..encoders import load_encoder
 from ..evaluating import evaluate
-from ..extraction import extract
+from ..extraction import Progress, extract
 from ..images import open_images
 from ..measuring import measure
 from ..probing import probe
@@ -22,7 +21,6 @@ from ..records import Evaluation, Metrics, ProbeResult, Scores
 from ..reporting import report
 from ..scoring import score
 
-Progress = Callable[[int, int], None]
 _LIBRARIES = ("torch", "PIL", "jinja2", "altair", "vl_convert")
 _PARTS = {"train": "embeddings/train.emb", "test": "embeddings/val.emb"}
 
@@ -46,7 +44,7 @@ def demo(out: str | Path, *, seed: int = 0, overwrite: bool = False, progress: P
         out: run folder to write; its report is report.html.
         seed: of everything random.
         overwrite: replace a run that is there.
-        progress: called with (images done, images in all) while features are extracted.
+        progress: called while features are extracted; see `karat.extract`.
 
     Raises:
         OutputExistsError: `out` exists and `overwrite` is false.
@@ -84,7 +82,14 @@ def _extracted(folder: Path, *, overwrite: bool, progress: Progress | None) -> l
     with as_file(files(__name__) / "data") as data:
         encoder = load_encoder(data / "encoder.safetensors")
         embeddings = [
-            extract(encoder, data / f"{part}.npz", out=folder / emb, overwrite=overwrite, progress=progress)
+            extract(
+                encoder,
+                data / f"{part}.npz",
+                out=folder / emb,
+                precision="float32",  # the same story on every machine
+                overwrite=overwrite,
+                progress=progress,
+            )
             for part, emb in _PARTS.items()
         ]
         with writing(folder):

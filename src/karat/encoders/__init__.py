@@ -1,5 +1,6 @@
 """Encoders: from images to h."""
 
-from .encoder import Encoder, Preprocessing, load_encoder
+from .encoder import Encoder, Preprocessing
+from .loading import inspect, load_encoder
 
-__all__ = ["Encoder", "Preprocessing", "load_encoder"]
+__all__ = ["Encoder", "Preprocessing", "inspect", "load_encoder"]

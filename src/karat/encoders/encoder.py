@@ -2,48 +2,61 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import os
 import re
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from .._optional import require
-from ..errors import FileFormatError, InputError, InputTypeError
+from ..errors import InputError, InputTypeError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 _PURPOSE = "an encoder"
 
+Interpolation = Literal["bilinear", "bicubic"]
+_INTERPOLATIONS = ("bilinear", "bicubic")
+
 
 @dataclass(frozen=True)
 class Preprocessing:
     """uint8 image [h, w, 3] -> float32 tensor [3, size, size]: (image / 255 - mean) / std.
 
-    Of an image of another size the middle square is taken and resized (Pillow's bilinear, which is antialiased).
+    The shorter side is resized to `resize`, then the middle square of `size` is taken: what torchvision's Resize,
+    CenterCrop, ToTensor and Normalize make of a Pillow image. Resizing is antialiased and rounds to whole values.
 
     Attributes:
         size: side of the encoder's input in pixels.
         mean, std: of each channel, on images in [0, 1].
+        resize: the shorter side before the crop, in pixels, at least `size`; None: `size`.
+        interpolation: "bilinear" or "bicubic".
 
     Raises:
-        InputError: a size below 1, not three channels, or a std of 0.
+        InputError: a size below 1, a crop larger than the image, not three channels, a std of 0, or another
+            interpolation.
+
+    >>> preprocessing = Preprocessing(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), resize=256)
+    >>> preprocessing(np.zeros((300, 400, 3), np.uint8)).shape
+    torch.Size([3, 224, 224])
     """
 
     size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    resize: int | None = None
+    interpolation: Interpolation = "bilinear"
 
     def __post_init__(self) -> None:
         if not isinstance(self.size, int) or self.size < 1:
             raise InputError(f"size is {self.size!r}, but a whole number of pixels, at least 1, is needed")
+        if self.resize is not None and (not isinstance(self.resize, int) or self.resize < self.size):
+            raise InputError(f"resize is {self.resize!r}, but a whole number of at least size ({self.size}) is needed")
+        if self.interpolation not in _INTERPOLATIONS:
+            raise InputError(f"interpolation is {self.interpolation!r}, but one of {_INTERPOLATIONS} is needed")
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) != 3 or not all(math.isfinite(value) for value in values):
                 raise InputError(f"{name} is {values!r}, but three finite numbers are needed")
@@ -52,16 +65,23 @@ class Preprocessing:
 
     def __call__(self, image: np.ndarray) -> Tensor:
         torch = require("torch", _PURPOSE)
-        if image.shape[:2] != (self.size, self.size):
-            image = self._resized(image)
-        pixels = torch.from_numpy(image).permute(2, 0, 1).float().div(255)  # [h, w, 3] -> [3, h, w]
+        pixels = torch.from_numpy(self._middle(self._resized(image))).permute(2, 0, 1)  # [h, w, 3] -> [3, h, w]
         mean, std = (torch.tensor(values)[:, None, None] for values in (self.mean, self.std))
-        return (pixels - mean) / std
+        return (pixels.float().div(255) - mean) / std
 
     def _resized(self, image: np.ndarray) -> np.ndarray:
-        pil, operations = (require(name, "resizing images") for name in ("PIL.Image", "PIL.ImageOps"))
-        fitted = operations.fit(pil.fromarray(image), (self.size, self.size), method=pil.Resampling.BILINEAR)
-        return np.array(fitted)
+        """The shorter side is `resize` pixels long, the longer one in proportion, rounded down."""
+        height, width = image.shape[:2]
+        short, wanted = min(height, width), self.resize or self.size
+        if short == wanted:
+            return image
+        pil = require("PIL.Image", "resizing images")
+        target = (wanted * width // short, wanted * height // short)
+        return np.array(pil.fromarray(image).resize(target, pil.Resampling[self.interpolation.upper()]))
+
+    def _middle(self, image: np.ndarray) -> np.ndarray:
+        top, left = (round((side - self.size) / 2) for side in image.shape[:2])
+        return np.array(image[top : top + self.size, left : left + self.size], order="C")
 
 
 @dataclass(frozen=True)
@@ -74,6 +94,8 @@ class Encoder:
         transform: one image, uint8 [h, w, 3] RGB -> a float32 tensor; the batch is their stack.
         name: what it is called in records.
         weights_sha256: SHA-256 of the file that the weights came from; None for a module made by hand.
+        h: what h is, in words ("class token after the last norm"); empty where nothing is known.
+        layout: the layout of the file that the weights came from (see `karat.encoders.layouts`); None for others.
 
     Raises:
         InputTypeError: `module` is no torch module, or `transform` cannot be called.
@@ -86,6 +108,8 @@ class Encoder:
     transform: Callable[[np.ndarray], Tensor]
     name: str
     weights_sha256: str | None = None
+    h: str = ""
+    layout: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.module, require("torch", _PURPOSE).nn.Module):
@@ -103,92 +127,3 @@ class Encoder:
     def preprocessing(self) -> str:
         """The transform in words, the same in every process."""
         return re.sub(r" at 0x[0-9a-f]+", "", repr(self.transform))
-
-
-def _small_resnet(*, widths: list[int], blocks: int, dim: int) -> nn.Module:
-    from .small_resnet import SmallResNet
-
-    return SmallResNet(tuple(widths), blocks, dim)
-
-
-ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"small_resnet": _small_resnet}
-
-
-def load_encoder(path: str | os.PathLike[str]) -> Encoder:
-    """Load an encoder from a file of weights.
-
-    Today: karat's own safetensors, whose metadata hold under "karat", as JSON, the architecture, its arguments and the
-    input (size, mean, std). Every tensor of the file must find its place and every place its tensor. Half-precision
-    weights become float32.
-
-    Args:
-        path: the file.
-
-    Returns:
-        The encoder, in evaluation mode, on the CPU.
-
-    Raises:
-        InputError: the file is missing, or its weights do not fit the architecture (all misfits are listed).
-        FileFormatError: truncated, of another format, or without karat's metadata.
-    """
-    path = Path(path)
-    metadata, tensors = _read(path)
-    try:
-        description = json.loads(metadata["karat"])
-        build, arguments = ARCHITECTURES[description["architecture"]], description["arguments"]
-        size, mean, std = (description["input"][key] for key in ("size", "mean", "std"))
-        preprocessing = Preprocessing(size, tuple(mean), tuple(std))
-        with require("torch", _PURPOSE).device("meta"):  # no memory yet: the file's tensors become the parameters
-            module = build(**arguments)
-    except (LookupError, TypeError, ValueError, RuntimeError) as error:
-        raise FileFormatError(
-            f"{path} does not describe an encoder of karat ({type(error).__name__}: {error}): its metadata need, under "
-            f"'karat', an architecture ({', '.join(ARCHITECTURES)}), its arguments, and input with size, mean and std"
-        ) from error
-    _place(tensors, module, path)
-    return Encoder(
-        module.eval(),
-        dim=arguments["dim"],
-        transform=preprocessing,
-        name=path.stem,
-        weights_sha256=_sha256(path),
-    )
-
-
-def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Metadata and tensors of a safetensors file, half precision widened."""
-    safetensors = require("safetensors", "loading an encoder")
-    require("torch", "loading an encoder")
-    if not path.is_file():
-        raise InputError(f"{path} is no file: the weights of an encoder (.safetensors) are needed")
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-            metadata = file.metadata() or {}
-    except (safetensors.SafetensorError, OSError) as error:
-        raise FileFormatError(f"{path} cannot be read as safetensors: {error}") from error
-    return metadata, {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
-
-
-def _place(tensors: dict[str, Tensor], module: nn.Module, path: Path) -> None:
-    """Make the tensors the module's parameters and buffers; all must fit."""
-    places: dict[str, Any] = module.state_dict()
-    misfits = [f"{name} is missing" for name in places.keys() - tensors.keys()]
-    misfits += [f"{name} has no place" for name in tensors.keys() - places.keys()]
-    misfits += [
-        f"{name} is {_kind(tensors[name])}, not {_kind(places[name])}"
-        for name in places.keys() & tensors.keys()
-        if _kind(tensors[name]) != _kind(places[name])
-    ]
-    if misfits:
-        raise InputError(f"the weights in {path} do not fit the architecture it names: {'; '.join(sorted(misfits))}")
-    module.load_state_dict(tensors, strict=True, assign=True)
-
-
-def _kind(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

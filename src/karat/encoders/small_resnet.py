@@ -55,3 +55,8 @@ class SmallResNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.features(images).mean(dim=(2, 3))  # [n, dim]
+
+
+def small_resnet(*, widths: list[int], blocks: int, dim: int) -> SmallResNet:
+    """A SmallResNet from the arguments that a file's metadata hold."""
+    return SmallResNet(tuple(widths), blocks, dim)

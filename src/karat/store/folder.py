@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -23,12 +23,26 @@ MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
+class Skipped:
+    """An image that gave no row, and why."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Shard:
-    """The done-mark of a shard: its rows, and the xxh3-128 of its two files."""
+    """The done-mark of a shard: its rows, the xxh3-128 of its two files, and what was skipped. No rows: no files."""
 
     rows: int
     npy: str
     parquet: str
+    skipped: tuple[Skipped, ...] = ()
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+        """The mark that `asdict` made plain."""
+        return cls(**{**fields, "skipped": tuple(Skipped(**entry) for entry in fields.get("skipped", ()))})
 
 
 @dataclass(frozen=True)
@@ -38,7 +52,7 @@ class Manifest:
     Attributes:
         complete: whether all rows have been written.
         d, dtype: of the matrix.
-        shard_rows: rows of every shard but the last.
+        shard_rows: rows of every shard but the last, at most.
         provenance: where the rows come from.
         shards: the finished ones, in order.
     """
@@ -74,7 +88,7 @@ class Manifest:
             schema, n = fields.pop("schema"), fields.pop("n")
             if schema != SCHEMA:
                 raise FileFormatError(f"{path} has schema {schema}, but this karat reads {SCHEMA}: update karat")
-            manifest = cls(**{**fields, "shards": tuple(Shard(**shard) for shard in fields["shards"])})
+            manifest = cls(**{**fields, "shards": tuple(map(Shard.from_dict, fields["shards"]))})
             if manifest.n != n:
                 raise ValueError(f"n is {n}, but the shards have {manifest.n} rows")
         except FileFormatError:
@@ -101,6 +115,19 @@ def shard_paths(folder: Path, number: int) -> tuple[Path, Path]:
     return folder / f"part-{number:05d}.npy", folder / f"part-{number:05d}.parquet"
 
 
+def mark_path(folder: Path, number: int) -> Path:
+    """Where a finished shard is marked while the folder is incomplete and has several writers."""
+    return folder / f"part-{number:05d}.json"
+
+
+def read_mark(path: Path) -> Shard | None:
+    """The mark of a finished shard; None where there is none, or it is damaged."""
+    try:
+        return Shard.from_dict(json.loads(path.read_bytes()))
+    except (FileNotFoundError, ValueError, TypeError, AttributeError):
+        return None
+
+
 def plain_json(value: Mapping[str, Any]) -> bytes:
     """JSON with sorted keys.
 
@@ -121,23 +148,42 @@ def read_folder(path: Path) -> Contents:
     """
     manifest = Manifest.read(path)
     if not manifest.complete:
+        done = [mark for file in path.glob("part-*.json") if (mark := read_mark(file)) is not None] or manifest.shards
         raise FileFormatError(
-            f"{path} is incomplete: writing it was interrupted after {len(manifest.shards)} shards "
-            f"({manifest.n} rows): write it again"
+            f"{path} is incomplete: writing it was interrupted after {len(done)} shards "
+            f"({sum(shard.rows for shard in done)} rows): repeat the same karat extract with --resume, or write it anew"
         )
     rows, tables = [], []
     for number, shard in enumerate(manifest.shards):
-        npy, parquet = shard_paths(path, number)
-        for file in (npy, parquet):
-            if not file.exists():
-                raise FileFormatError(f"{file} is missing, but the manifest of {path.name} lists it")
-        rows.append(_checked(npy, shard.rows, manifest))
-        tables.append(read_parquet_columns(parquet))
-        if tables[-1].num_rows != shard.rows:
-            raise FileFormatError(f"{parquet} has {tables[-1].num_rows} rows, but the manifest says {shard.rows}")
+        if shard.rows:
+            matrix, table = read_shard(path, number, shard, manifest)
+            rows.append(matrix)
+            tables.append(table)
     with decoding(path):
         columns = named_columns(pa.concat_tables(tables))
-    return Contents(Shards(rows), **columns, provenance=manifest.provenance)
+    skipped = [entry for shard in manifest.shards for entry in shard.skipped]
+    return Contents(Shards(rows), **columns, provenance=with_skipped(manifest.provenance, skipped))
+
+
+def with_skipped(provenance: Mapping[str, Any], skipped: Sequence[Skipped]) -> Mapping[str, Any]:
+    """The provenance, with what was skipped where anything was."""
+    return {**provenance, "skipped": [asdict(entry) for entry in skipped]} if skipped else provenance
+
+
+def read_shard(folder: Path, number: int, shard: Shard, manifest: Manifest) -> tuple[MappedFile, pa.Table]:
+    """Rows and columns of a shard that has some.
+
+    Raises:
+        FileFormatError: they are missing, damaged, or not what the manifest says.
+    """
+    npy, parquet = shard_paths(folder, number)
+    for file in (npy, parquet):
+        if not file.exists():
+            raise FileFormatError(f"{file} is missing, but the manifest of {folder.name} lists it")
+    matrix, table = _checked(npy, shard.rows, manifest), read_parquet_columns(parquet)
+    if table.num_rows != shard.rows:
+        raise FileFormatError(f"{parquet} has {table.num_rows} rows, but the manifest says {shard.rows}")
+    return matrix, table
 
 
 def _checked(path: Path, rows: int, manifest: Manifest) -> MappedFile:

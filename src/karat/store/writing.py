@@ -23,10 +23,10 @@ from .._array import FLOATS, as_block, as_rows
 from .._files import atomic_path, digest_file, one_writer, refuse_existing, writing
 from ..embeddings import Embeddings
 from ..errors import InputError, InputTypeError, OutputExistsError
-from .folder import MANIFEST, Manifest, Shard, plain_json, shard_paths
+from .folder import MANIFEST, Manifest, Shard, Skipped, plain_json, shard_paths
 
+STAGE = ".new"  # where the successor of a folder grows, in it
 _LOCK = ".lock"
-_STAGE = ".new"
 _FIRST = ("id", "path", "label")
 
 Columns = Mapping[str, Sequence[Any] | np.ndarray | pa.Array]
@@ -89,14 +89,14 @@ class EmbeddingsWriter:
 
     def __enter__(self) -> Self:
         refuse_existing(self._path, overwrite=self._overwrite)
-        _refuse_foreign(self._path)
+        refuse_foreign(self._path)
         replaces = self._path.exists()
         with writing(self._path):
             self._path.mkdir(exist_ok=self._overwrite)
         with ExitStack() as entering:
             entering.enter_context(one_writer(self._path))
             if replaces:
-                self._folder = self._path / _STAGE
+                self._folder = self._path / STAGE
                 with writing(self._path):
                     shutil.rmtree(self._folder, ignore_errors=True)
                     self._folder.mkdir()
@@ -160,25 +160,13 @@ class EmbeddingsWriter:
 
     def _copy(self, block: np.ndarray) -> None:
         end = self._filled + len(block)
-        try:
-            with np.errstate(over="raise"):
-                self._h[self._filled : end] = block
-        except FloatingPointError as error:
-            raise InputError(f"h has values beyond the range of {self._h.dtype}: choose a wider dtype") from error
+        self._h[self._filled : end] = narrowed(block, self._h.dtype)
         self._filled = end
 
     def _write_shard(self) -> None:
         """Write the rows that were collected, then mark them done."""
-        npy, parquet = shard_paths(self._folder, len(self._shards))
-        with atomic_path(npy) as temporary:
-            with open(temporary, "wb") as file:
-                np.save(file, self._h[: self._filled], allow_pickle=False)
-            npy_digest = digest_file(temporary)
-        with atomic_path(parquet) as temporary:
-            # One chunk, so that the pages do not depend on the blocks that the rows came in.
-            pq.write_table(pa.concat_tables(self._tables).combine_chunks(), temporary)
-            parquet_digest = digest_file(temporary)
-        self._shards.append(Shard(self._filled, npy_digest, parquet_digest))
+        table = pa.concat_tables(self._tables)
+        self._shards.append(write_shard(self._folder, len(self._shards), self._h[: self._filled], table))
         self._filled, self._tables = 0, []
         self._mark(complete=False)
 
@@ -189,17 +177,7 @@ class EmbeddingsWriter:
             raise InputError(f"no rows were given, so {self._path} was not written")
         self._mark(complete=True)
         if self._folder != self._path:
-            with writing(self._path):
-                self._replace()
-
-    def _replace(self) -> None:
-        """Put the complete folder in the place of the old one: its manifest goes first and comes last."""
-        for old in [self._path / MANIFEST, *self._path.glob("part-*.npy"), *self._path.glob("part-*.parquet")]:
-            old.unlink(missing_ok=True)
-        for number in range(len(self._shards)):
-            for new in shard_paths(self._folder, number):
-                os.replace(new, self._path / new.name)
-        os.replace(self._folder / MANIFEST, self._path / MANIFEST)
+            replace_folder(self._path, self._folder)
 
     def _mark(self, *, complete: bool) -> None:
         shard_rows, d = self._h.shape
@@ -223,6 +201,59 @@ def save(embeddings: Embeddings, path: str | os.PathLike[str], *, overwrite: boo
         writer.append(embeddings.h, present)
 
 
+def narrowed(block: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """h in the type that it is stored in.
+
+    Raises:
+        InputError: values beyond its range.
+    """
+    try:
+        with np.errstate(over="raise"):
+            return block.astype(dtype, copy=False)
+    except FloatingPointError as error:
+        raise InputError(f"h has values beyond the range of {dtype}: choose a wider dtype") from error
+
+
+def write_shard(folder: Path, number: int, h: np.ndarray, table: pa.Table, skipped: tuple[Skipped, ...] = ()) -> Shard:
+    """Write the two files of a shard, each atomically; returns its done-mark."""
+    if not len(h):
+        return Shard(0, "", "", skipped)
+    npy, parquet = shard_paths(folder, number)
+    with atomic_path(npy) as temporary:
+        with open(temporary, "wb") as file:
+            np.save(file, h, allow_pickle=False)
+        npy_digest = digest_file(temporary)
+    with atomic_path(parquet) as temporary:
+        # One chunk, so that the pages do not depend on the blocks that the rows came in.
+        pq.write_table(table.combine_chunks(), temporary)
+        parquet_digest = digest_file(temporary)
+    return Shard(len(h), npy_digest, parquet_digest, skipped)
+
+
+def replace_folder(path: Path, stage: Path) -> None:
+    """Put the complete folder `stage` in the place of the one that holds it: its manifest goes first and comes last.
+
+    Where it was interrupted it can be called again.
+    """
+    with writing(path):
+        manifest = Manifest.read(stage)
+        (path / MANIFEST).unlink(missing_ok=True)
+        new = {
+            file.name
+            for number, shard in enumerate(manifest.shards)
+            if shard.rows
+            for file in shard_paths(stage, number)
+        }
+        for old in path.glob("part-*"):
+            if old.suffix in (".npy", ".parquet", ".json") and old.name not in new:
+                old.unlink()
+        for name in sorted(new):
+            if (stage / name).exists():  # else it was moved before the interruption
+                os.replace(stage / name, path / name)
+        os.replace(stage / MANIFEST, path / MANIFEST)
+        shutil.rmtree(stage, ignore_errors=True)
+
+
 def _as_column(values: Sequence[Any] | np.ndarray | pa.Array, name: str) -> pa.Array:
     if isinstance(values, pa.Array):
         return values
@@ -238,9 +269,20 @@ def _described(schema: pa.Schema) -> str:
     return "[" + ", ".join(f"{field.name} {field.type}" for field in schema) + "]"
 
 
-def _refuse_foreign(path: Path) -> None:
-    """Refuse to replace anything that is no embeddings folder."""
-    if not path.exists():
-        return
-    if not path.is_dir() or not ((path / MANIFEST).exists() or all(entry.name == _LOCK for entry in path.iterdir())):
+def refuse_foreign(path: Path) -> None:
+    """Refuse to write into anything that is no embeddings folder.
+
+    Raises:
+        OutputExistsError: it is a file, or a folder that holds something else.
+    """
+    if path.exists() and not _is_ours(path):
         raise OutputExistsError(f"{path} is no embeddings folder, so it was left alone: choose another output")
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether it is an embeddings folder, or what an early kill leaves of one."""
+    if not path.is_dir():
+        return False
+    if (path / MANIFEST).exists() or (path / STAGE / MANIFEST).exists():
+        return True
+    return all(entry.name in (_LOCK, STAGE) or entry.name.startswith(f".{MANIFEST}.") for entry in path.iterdir())

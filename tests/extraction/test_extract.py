@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+import os
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +16,16 @@ from PIL import Image
 from torch import Tensor, nn
 
 from karat import store
-from karat.encoders import Encoder, Preprocessing
-from karat.encoders.small_resnet import SmallResNet
+from karat.encoders import Encoder
 from karat.errors import InputError, InputTypeError, OutputExistsError
 from karat.extraction import extract
-
-PIXELS = np.random.default_rng(0).integers(0, 256, (23, 8, 8, 3), np.uint8)
+from karat.images import open_images
+from tests.extraction.small import PIXELS, files, flat, tiny, to_tensor
 
 
 @pytest.fixture(scope="module")
 def encoder() -> Encoder:
-    torch.manual_seed(0)
-    module = SmallResNet((4, 6), 1, 10)
-    module(torch.randn(64, 3, 8, 8))  # batch statistics that are not 0 and 1; the module stays in training mode
-    transform = Preprocessing(8, (0.5, 0.4, 0.3), (0.25, 0.2, 0.1))
-    return Encoder(module, dim=10, transform=transform, name="tiny", weights_sha256="ab" * 32)
+    return tiny()
 
 
 def by_hand(encoder: Encoder) -> np.ndarray:
@@ -39,15 +36,6 @@ def by_hand(encoder: Encoder) -> np.ndarray:
         h: np.ndarray = module(torch.from_numpy(scaled.transpose(0, 3, 1, 2)).float()).numpy()
     module.train()
     return h
-
-
-def to_tensor(image: np.ndarray) -> Tensor:
-    return torch.from_numpy(image).float()
-
-
-def flat(**change: Any) -> Encoder:
-    """An encoder whose h are the pixels of PIXELS."""
-    return replace(Encoder(nn.Flatten(), dim=8 * 8 * 3, transform=to_tensor, name="flat"), **change)
 
 
 class Returns(nn.Module):
@@ -62,17 +50,16 @@ class Returns(nn.Module):
 
 
 def test_h_is_what_the_module_returns_for_images_prepared_by_hand(encoder: Encoder) -> None:
-    emb = extract(encoder, PIXELS)
+    emb = extract(encoder, PIXELS, precision="float32")
     h = np.asarray(emb.h)
     assert h.dtype == np.float32
     assert h.std() > 0.01
     np.testing.assert_allclose(h, by_hand(encoder), atol=1e-5)
 
 
-@pytest.mark.parametrize("batch_size", [1, 5, 23, 256])
-@pytest.mark.parametrize("workers", [0, 1, 3])
-def test_batches_and_threads_change_neither_order_nor_h(encoder: Encoder, batch_size: int, workers: int) -> None:
-    emb = extract(encoder, PIXELS, batch_size=batch_size, workers=workers)
+@pytest.mark.parametrize(("batch_size", "workers"), [(1, 0), (5, 0), (5, 1), (5, 3), (23, 1), (256, 3)])
+def test_batches_and_workers_change_neither_order_nor_h(encoder: Encoder, batch_size: int, workers: int) -> None:
+    emb = extract(encoder, PIXELS, batch_size=batch_size, workers=workers, precision="float32")
     assert emb.sample_ids.tolist() == [f"{row:02d}" for row in range(23)]
     np.testing.assert_allclose(np.asarray(emb.h), by_hand(encoder), atol=1e-5)
 
@@ -117,18 +104,44 @@ def test_folder_of_images_gives_ids_and_labels(tmp_path: Path) -> None:
 
 def test_provenance_says_what_determines_the_numbers(encoder: Encoder, tmp_path: Path) -> None:
     np.savez(tmp_path / "some.npz", images=PIXELS)
-    provenance = dict(extract(encoder, tmp_path / "some.npz", device="cpu", batch_size=9).provenance)
+    settings: dict[str, Any] = {"device": "cpu", "batch_size": 9, "precision": "float32", "threads": 2}
+    provenance = dict(extract(encoder, tmp_path / "some.npz", **settings).provenance)
     assert provenance.pop("versions")["torch"] == torch.__version__
+    assert len(provenance.pop("weights_digest")) == 32
     assert provenance == {
         "encoder": "tiny",
+        "h": "pooled, 10 features",
+        "layout": None,
         "weights_sha256": "ab" * 32,
-        "preprocessing": "Preprocessing(size=8, mean=(0.5, 0.4, 0.3), std=(0.25, 0.2, 0.1))",
+        "preprocessing": encoder.preprocessing,
         "source": "some.npz",
+        "source_digest": open_images(tmp_path / "some.npz").digest,
+        "images": 23,
+        "views": None,
+        "seed": None,
         "batch_size": 9,
         "device": "cpu",
+        "engine": "torch",
         "precision": "float32",
+        "threads": 2,
     }
     assert str(tmp_path) not in json.dumps(provenance)
+
+
+def test_weights_that_were_changed_have_another_digest() -> None:
+    encoder = tiny()
+    before = extract(encoder, PIXELS).provenance
+    assert extract(tiny(), PIXELS).provenance == before
+    with torch.no_grad():
+        encoder.module.get_parameter("head.0.weight")[0, 0] += 1e-3
+    after = extract(encoder, PIXELS).provenance
+    assert {name for name in before if before[name] != after[name]} == {"weights_digest"}
+
+
+def test_a_shard_of_one_process_is_the_same_whatever_the_workers(encoder: Encoder, tmp_path: Path) -> None:
+    for workers in (0, 1, 2):
+        extract(encoder, PIXELS, batch_size=4, workers=workers, out=tmp_path / f"{workers}.emb")
+    assert files(tmp_path / "0.emb") == files(tmp_path / "1.emb") == files(tmp_path / "2.emb")
 
 
 def test_module_keeps_its_modes_weights_and_statistics(encoder: Encoder) -> None:
@@ -136,10 +149,12 @@ def test_module_keeps_its_modes_weights_and_statistics(encoder: Encoder) -> None
     module.train()
     module.get_submodule("stem").eval()
     modes = [part.training for part in module.modules()]
-    state = {name: value.clone() for name, value in module.state_dict().items()}
+    state = {name: (value.clone(), value.stride()) for name, value in module.state_dict().items()}
     extract(encoder, PIXELS)
     assert [part.training for part in module.modules()] == modes
-    assert all(torch.equal(value, state[name]) for name, value in module.state_dict().items())
+    for name, value in module.state_dict().items():
+        assert torch.equal(value, state[name][0])
+        assert value.stride() == state[name][1]
     module.train()
 
 
@@ -151,9 +166,49 @@ def test_module_keeps_its_modes_after_an_error() -> None:
 
 
 def test_progress_counts_images() -> None:
-    seen: list[tuple[int, int]] = []
-    extract(flat(), PIXELS, batch_size=10, progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(10, 23), (20, 23), (23, 23)]
+    seen: list[tuple[int, int, float]] = []
+    extract(flat(), PIXELS, batch_size=10, progress=lambda *told: seen.append(told))
+    assert [told[:2] for told in seen] == [(0, 23), (10, 23), (20, 23), (23, 23)]
+    assert all(0 <= waiting <= 1 for *_, waiting in seen)
+
+
+def test_progress_tells_the_share_of_time_that_went_by_waiting_for_images() -> None:
+    def slow(image: np.ndarray) -> Tensor:
+        time.sleep(0.01)
+        return to_tensor(image)
+
+    class Slow(nn.Flatten):
+        def forward(self, images: Tensor) -> Tensor:
+            time.sleep(0.05)
+            return super().forward(images)
+
+    def last_share(encoder: Encoder) -> float:
+        seen: list[float] = []
+        extract(encoder, PIXELS, batch_size=5, workers=0, progress=lambda *told: seen.append(told[2]))
+        return seen[-1]
+
+    assert last_share(flat(transform=slow)) > 0.8
+    assert last_share(flat(module=Slow())) < 0.5
+
+
+def test_the_callers_random_numbers_are_not_touched(encoder: Encoder) -> None:
+    state = torch.random.get_rng_state()
+    extract(encoder, PIXELS, batch_size=5, workers=1)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_the_callers_threads_are_as_before(encoder: Encoder) -> None:
+    before = torch.get_num_threads()
+    extract(encoder, PIXELS, threads=before + 1)
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_h_is_stored_in_the_type_that_is_asked_for(tmp_path: Path, dtype: str) -> None:
+    kept, written = (extract(flat(), PIXELS, dtype=dtype, out=out) for out in (None, tmp_path / "h.emb"))
+    assert kept.dtype.name == written.dtype.name == dtype
+    for emb in (kept, written):
+        assert (np.asarray(emb.h[:]).astype(np.float64) == PIXELS.reshape(23, -1)).all()
 
 
 @pytest.mark.gpu
@@ -207,21 +262,28 @@ def test_images_of_different_sizes_need_a_transform_that_resizes(tmp_path: Path)
         extract(flat(), tmp_path)
 
 
-def test_transform_that_gives_no_tensor_is_refused() -> None:
-    with pytest.raises(InputError, match="but it gave ndarray"):
-        extract(flat(transform=np.asarray), PIXELS)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_transform_that_fails_is_told_with_its_image(workers: int) -> None:
+    def fails(image: np.ndarray) -> Tensor:
+        return to_tensor(image) if image[0, 0, 0] != PIXELS[7, 0, 0, 0] else torch.zeros(2) + torch.zeros(3)
+
+    with pytest.raises(InputError, match=r"transform failed on image 07 \[8, 8, 3\]: RuntimeError: The size of"):
+        extract(flat(transform=fails), PIXELS, batch_size=5, workers=workers)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_corrupt_image_is_named_and_nothing_is_written(tmp_path: Path, workers: int) -> None:
-    images = tmp_path / "images"
-    images.mkdir()
-    for row in range(4):
-        Image.fromarray(PIXELS[row]).save(images / f"{row}.png")
-    (images / "2.png").write_bytes(b"no image")
-    with pytest.raises(InputError, match=r"image 2\.png cannot be decoded"):
-        extract(flat(), images, batch_size=1, workers=workers, out=tmp_path / "bad.emb")
-    assert [path.name for path in tmp_path.iterdir()] == ["images"]
+def test_transform_that_gives_no_tensor_is_refused(workers: int) -> None:
+    with pytest.raises(InputError, match="but it gave ndarray"):
+        extract(flat(transform=np.asarray), PIXELS, batch_size=5, workers=workers)
+
+
+def test_a_decoding_process_that_is_killed_is_told() -> None:
+    def dies(image: np.ndarray) -> Tensor:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return to_tensor(image)
+
+    with pytest.raises(InputError, match=r"process that decodes images ended: .*workers=0"):
+        extract(flat(transform=dies), PIXELS, batch_size=5, workers=1)
 
 
 @pytest.mark.parametrize("device", ["warp", "cuda:99", "meta"])
@@ -230,7 +292,7 @@ def test_unknown_or_missing_device_is_refused(device: str) -> None:
         extract(flat(), PIXELS, device=device)
 
 
-@pytest.mark.parametrize(("name", "value"), [("batch_size", 0), ("workers", -1)])
+@pytest.mark.parametrize(("name", "value"), [("batch_size", 0), ("workers", -1), ("views", 0), ("seed", -1)])
 def test_sizes_below_their_least_are_refused(name: str, value: int) -> None:
     with pytest.raises(InputError, match=f"{name} is {value}"):
         extract(flat(), PIXELS, **{name: value})  # type: ignore[arg-type]

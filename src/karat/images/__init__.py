@@ -1,0 +1,6 @@
+"""Images from anywhere: folders, lists, archives, tables and named sets, behind one small interface; random views."""
+
+from .opening import open_images
+from .source import ImageSource
+
+__all__ = ["ImageSource", "open_images"]
