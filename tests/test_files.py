@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from karat._files import (
     one_writer,
     reason,
     refuse_existing,
+    remove_temporaries,
     scratch_folder,
     write_bytes,
     writing,
@@ -243,6 +246,34 @@ def test_a_second_writer_in_the_same_process_is_refused_until_the_first_is_done(
         raise ZeroDivisionError
     with one_writer(tmp_path):
         pass
+
+
+def test_a_process_that_was_forked_under_a_lock_does_not_keep_it(tmp_path: Path) -> None:
+    with one_writer(tmp_path):
+        child = os.fork()
+        if child == 0:
+            (tmp_path / "forked").touch()
+            while True:
+                signal.pause()
+        while not (tmp_path / "forked").exists():
+            time.sleep(0.001)
+        with pytest.raises(OutputError), one_writer(tmp_path):
+            pass  # the child has closed its copy, which has not released the lock of this process
+    try:
+        with one_writer(tmp_path):
+            pass
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def test_only_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
+    left = [".part-00000.npy.0123abcd.tmp", ".manifest.json.deadbeef.tmp"]
+    kept = [".lock", "manifest.json", "notes.tmp", ".notes.tmp"]
+    for name in [*left, *kept]:
+        (tmp_path / name).touch()
+    remove_temporaries(tmp_path)
+    assert listing(tmp_path) == sorted(kept)
 
 
 def test_an_error_while_a_lock_is_held_is_not_blamed_on_the_folder(tmp_path: Path) -> None:

@@ -98,3 +98,13 @@ def test_convert_refuses_what_is_there_and_what_is_no_checkpoint_of_byol(tmp_pat
     out.write_bytes(b"mine")
     done = command("encoders", "convert", source, "-o", out)
     assert (done.status, "--overwrite" in done.err, out.read_bytes()) == (1, True, b"mine")
+
+
+def test_extract_prints_the_report_of_a_file_that_does_not_fit_line_by_line(tmp_path: Path, command: Command) -> None:
+    torch.save({"state_dict": {"module.encoder_q.conv1.weight": torch.zeros(64, 3, 7, 7)}}, tmp_path / "part.pth")
+    (tmp_path / "images").mkdir()
+    done = command("extract", str(tmp_path / "part.pth"), str(tmp_path / "images"), "-o", str(tmp_path / "x.emb"))
+    assert done.status == 1
+    lines = done.err.splitlines()
+    assert lines[0].startswith("karat: ") and lines[0].endswith("is not loaded:")
+    assert [line.split()[0] for line in lines[2:5]] == ["part.pth", "sha256", "format"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -12,7 +14,8 @@ import pytest
 
 from karat import store
 from karat.errors import InputError, KaratWarning
-from karat.extraction import extract, plan
+from karat.extraction import extract, folder, plan
+from karat.extraction.skipping import Tolerance
 from karat.images import open_images
 from karat.images.views import augmented
 from tests.extraction.small import PIXELS, flat, tiny, write_images
@@ -89,6 +92,37 @@ def test_an_interrupted_run_of_too_many_bad_images_goes_on_when_more_are_allowed
     with pytest.warns(KaratWarning):
         emb = extract(flat(), images, batch_size=3, max_bad=0.1, out=tmp_path / "some.emb", resume=True)
     assert emb.n == 18
+
+
+def test_what_earlier_runs_skipped_counts_before_anything_is_computed(tmp_path: Path, small_shards: None) -> None:
+    images = write_images(tmp_path / "images", 20, bad=(3, 17))
+    with pytest.raises(InputError, match="2 of 20"):
+        extract(flat(), images, batch_size=3, max_bad=0.05, out=tmp_path / "some.emb")
+    encoder = flat()
+    encoder.module.register_forward_hook(lambda *_: pytest.fail("computed"))
+    with pytest.raises(InputError, match="1 of 20 images cannot be decoded so far, more than max_bad=0 allows"):
+        extract(encoder, images, batch_size=3, max_bad=0, out=tmp_path / "some.emb", resume=True)
+
+
+def test_what_each_of_several_processes_skips_is_added_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_shards: None
+) -> None:
+    write = folder._write
+
+    def by_two(work: Any, writer: Any, missing: Any, team: Any, tolerance: Any, progress: Any) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(folder, "_skipped", lambda _: [])  # neither sees what the other has finished
+            for rank in (1, 0):
+                write(work, writer, missing, SimpleNamespace(rank=rank, size=2), Tolerance(20, 0.05), progress)
+
+    monkeypatch.setattr(folder, "_write", by_two)
+    images = write_images(tmp_path / "images", 20, bad=(3, 8))
+    encoder, batches = flat(), []
+    encoder.module.register_forward_hook(lambda *_: batches.append(1))
+    with pytest.raises(InputError, match="2 of 20"):
+        extract(encoder, images, batch_size=3, max_bad=0.05, out=tmp_path / "some.emb")
+    assert not json.loads((tmp_path / "some.emb" / "manifest.json").read_text())["complete"]
+    assert len(batches) == 7  # none twice
 
 
 @pytest.mark.parametrize("max_bad", [-0.1, 1.5, float("nan")])

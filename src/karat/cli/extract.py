@@ -106,7 +106,7 @@ def extract(
         team = extraction.Team(group)
         if not team.leads:
             warnings.simplefilter("ignore")  # the leader says it
-        with _bar(team, "downloading", "B") as progress:
+        with _bar(team, "loading the encoder", "B") as progress:
             loaded = team.leader_first(
                 lambda: load_encoder(encoder, arch=arch, layout=layout, unsafe_load=unsafe_load, progress=progress)
             )

@@ -11,12 +11,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     ProgressColumn,
     Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
+    TransferSpeedColumn,
 )
 from rich.progress import Progress as Bar
 from rich.text import Text
@@ -29,8 +31,11 @@ class Progress(Protocol):
 
 
 def complain(message: str) -> None:
-    """An error, on one line."""
-    _print("[bold red]karat:[/] ", message)
+    """An error, on one line; a report that comes with it, after an empty line, as it is."""
+    sentence, _, report = message.partition("\n\n")
+    _print("[bold red]karat:[/] ", sentence)
+    if report:
+        Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print("", report, sep="\n")
 
 
 def warn(message: str) -> None:
@@ -80,14 +85,13 @@ def progress(what: str, *, unit: str | None = None) -> Iterator[Progress]:
 
     Args:
         what: what is being done.
-        unit: of what is counted, where its rate is to be shown.
+        unit: of what is counted, where its rate is to be shown; "B": bytes.
     """
     console = Console(stderr=True)
     bar = Bar(
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
-        *([] if unit is None else [_Rate(unit)]),
+        *_counts(unit),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=console,
@@ -101,6 +105,13 @@ def progress(what: str, *, unit: str | None = None) -> Iterator[Progress]:
             bar.update(task, completed=done, total=total, waiting=waiting)
 
         yield show
+
+
+def _counts(unit: str | None) -> list[ProgressColumn]:
+    """How much is done, and how fast."""
+    if unit == "B":
+        return [DownloadColumn(), TransferSpeedColumn()]
+    return [MofNCompleteColumn()] if unit is None else [MofNCompleteColumn(), _Rate(unit)]
 
 
 @contextmanager

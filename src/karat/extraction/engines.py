@@ -100,12 +100,15 @@ class _Torch:
     def __call__(self, images: Tensor) -> Callable[[], Any]:
         exact = self._precision == self._torch.float32
         cast = nullcontext() if exact else self._torch.autocast(self._device.type, self._precision)
+        given = self._moved(images)  # not in inference mode, in which copies are of another kind: compiled code minds
         with self._torch.inference_mode(), cast:
-            h = self._module(self._moved(images))
+            h = self._module(given)
             return self._fetched(h.float()) if isinstance(h, self._torch.Tensor) else lambda: h
 
     def _moved(self, images: Tensor) -> Tensor:
-        """The images on the device; on a GPU copied while it still computes the batch before."""
+        """The images on the device, always laid out alike; on a GPU copied while it still computes the batch before."""
+        if images.ndim == 4:
+            images = images.contiguous(memory_format=self._torch.channels_last)
         if self._copies is None:
             return images.to(self._device)
         cuda = self._torch.cuda
@@ -182,13 +185,8 @@ class _Onnx:
 def _exported(module: nn.Module, example: Tensor) -> Any:
     """The module as a graph for batches like `example`."""
     torch = require("torch", _PURPOSE)
-    fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # an operation that no other engine knows
-    try:
-        with torch.no_grad():
-            return torch.export.export(module, (example,))
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
+    with torch.no_grad():
+        return torch.export.export(module, (example,))
 
 
 def _padded(images: Tensor, rows: int) -> Tensor:
