@@ -4,6 +4,7 @@ ROWS ?= 2000000
 BIN := .venv/bin
 INSTALLED := .venv/installed
 PYTEST := $(BIN)/python -m pytest --durations=10
+QUICK := (not slow and not ray and not browser and not gpu)
 # pyproject.toml stays below MkDocs 2.
 export NO_MKDOCS_2_WARNING := 1
 
@@ -22,11 +23,11 @@ $(INSTALLED): pyproject.toml
 demo: $(INSTALLED) ## real images to scores, a probe and demo-run/report.html
 	$(BIN)/karat demo -o demo-run --overwrite
 
-test: $(INSTALLED) ## the quick tests
-	$(PYTEST) -m "not slow and not ray and not browser and not gpu"
+test: $(INSTALLED) ## the quick tests, a process a processor
+	$(PYTEST) -n logical -m "$(QUICK)"
 
-test-all: $(INSTALLED) ## every test: slow ones, and those that need Chromium, too
-	$(PYTEST)
+test-all: test ## every test: then slow ones, and those that need Chromium, one after the other
+	$(PYTEST) -m "not $(QUICK)"
 
 check: $(INSTALLED) ## format, lint, types, import layers
 	$(BIN)/ruff format --check

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from karat.records import (
+    Calibration,
+    ClassEvaluation,
+    Comparison,
+    Compression,
+    Curve,
+    CurvePoint,
     Estimate,
     Evaluation,
     Health,
     Metrics,
+    PairedTest,
     ProbeResult,
+    ProbeShift,
     Provenance,
+    Record,
+    ReliabilityBin,
     ScoreEvaluation,
     Scores,
+    ScoreShift,
+    Selection,
     Summary,
 )
 
@@ -79,7 +93,7 @@ def row(score: str, auroc: tuple[float, float, float], *, labelled: bool = False
     other = Estimate(0.5, 0.4, 0.6)
     coverage = tuple(point / 100 for point in range(1, 101))
     risk = tuple(0.3 + 0.1 * point for point in coverage)
-    return ScoreEvaluation(score, labelled, Estimate(*auroc), other, other, other, other, other, coverage, risk)
+    return ScoreEvaluation(score, labelled, Estimate(*auroc), *[other] * 5, coverage, risk, other)
 
 
 def evaluation(*rows: ScoreEvaluation) -> Evaluation:
@@ -89,6 +103,153 @@ def evaluation(*rows: ScoreEvaluation) -> Evaluation:
         row("softmax_confidence", (0.79, 0.77, 0.81), labelled=True),
     )
     return Evaluation(provenance("evaluate"), n=120, accuracy=0.6, rows=rows)
+
+
+def judged() -> Evaluation:
+    """An evaluation with paired tests, classes and a warning."""
+    rows = (
+        row("knn_similarity", (0.66, 0.62, 0.70)),
+        row("q_score", (0.58, 0.55, 0.61)),
+        row("random", (0.49, 0.45, 0.53)),
+        row("softmax_confidence", (0.79, 0.77, 0.81), labelled=True),
+    )
+    tests = (
+        PairedTest("knn_similarity", "q_score", Estimate(0.08, 0.04, 0.12), 0.001, 0.002),
+        PairedTest("random", "q_score", Estimate(-0.09, -0.14, -0.04), 0.0001, 0.0003),
+        PairedTest("random", "knn_similarity", Estimate(-0.01, -0.03, 0.01), 0.4, 0.4),
+    )
+    inside = {"q_score": 0.57, "knn_similarity": 0.61, "softmax_confidence": 0.77}
+    classes = (
+        ClassEvaluation("cat", 70, 20, 5 / 7, inside),
+        ClassEvaluation("frog", 50, 28, 0.44, dict.fromkeys(inside, math.nan)),
+    )
+    warning = "1 of 2 classes have fewer than 5 right or 5 wrong samples (frog): their AUROC is not given"
+    return Evaluation(provenance("evaluate"), 120, 0.6, rows, tests, classes, (warning,))
+
+
+def compression(**changes: Any) -> Compression:
+    """10 of 40 features kept: better than random subsets, no better than PCA, worse than all features."""
+    accuracy = {
+        ("karat", 0.1): 0.5, ("random", 0.1): 0.4, ("pca", 0.1): 0.52,
+        ("karat", 0.25): 0.55, ("random", 0.25): 0.45, ("pca", 0.25): 0.56,
+        ("all_features", 1.0): 0.6,
+    }  # fmt: skip
+    curve = tuple(
+        CurvePoint(method, keep, round(40 * keep), Estimate(value, value - 0.02, value + 0.02))
+        for (method, keep), value in accuracy.items()
+    )
+    tests = (
+        PairedTest("karat", "random", Estimate(0.1, 0.07, 0.13), 0.001, 0.003),
+        PairedTest("karat", "pca", Estimate(-0.01, -0.03, 0.01), 0.3, 0.3),
+        PairedTest("karat", "all_features", Estimate(-0.05, -0.08, -0.02), 0.004, 0.008),
+    )
+    record = {
+        "provenance": provenance("compress"), "n": 300, "d": 40, "keep": 0.25, "k": 10, "epsilon": 4.0, "halves": False,
+        "mask": np.arange(40) < 10, "order": np.arange(40), "share": np.r_[np.linspace(0.5, 0.1, 35), np.zeros(5)],
+        "curve": curve, "tests": tests, "warnings": ("few samples",),
+        "verdict": "10 of 40 features: the selection is better than random; no better than pca.",
+    }  # fmt: skip
+    return Compression(**{**record, **changes})
+
+
+def calibration(**changes: Any) -> Calibration:
+    bins = (
+        ReliabilityBin(40, 0.125, Estimate(0.1, 0.04, 0.23)),
+        ReliabilityBin(40, 0.25, Estimate(0.275, 0.16, 0.43)),
+        ReliabilityBin(40, 0.5, Estimate(0.525, 0.38, 0.67)),
+    )
+    record = {
+        "provenance": provenance("calibrate"), "n": 120, "n_labelled": 110, "using": ("q_score", "random"),
+        "method": "isotonic", "error_rate": 0.3, "ece": Estimate(0.025, 0.01, 0.06), "ece_by_chance": 0.05,
+        "brier": Estimate(0.19, 0.16, 0.22), "brier_of_base_rate": 0.21, "auroc": Estimate(0.68, 0.6, 0.75),
+        "reliability": bins,
+        "columns": {"id": np.arange(120), "p_wrong": np.zeros(120), "labelled": np.ones(120, bool)},
+    }  # fmt: skip
+    return Calibration(**{**record, **changes})
+
+
+def selection(budget: int = 30, **changes: Any) -> Selection:
+    """The samples "s000", "s001", ..., which are those of `scores`, and more."""
+    rows = np.arange(budget)
+    columns = {
+        "id": np.array([f"s{row:03d}" for row in rows]),
+        "q_score": rows / 1000,
+        "percentile": (rows + 1) / 1000,
+        "distance": np.where(rows == 0, np.nan, 2 - rows / 1000),
+        "reason": np.array([f"q_score in the lowest {row / 10 + 0.1:.1f}%" for row in rows]),
+    }
+    record = {
+        "provenance": provenance("select"), "n": 1000, "budget": budget, "strategy": "mixed", "by": "q_score",
+        "columns": columns,
+    }  # fmt: skip
+    return Selection(**{**record, **changes})
+
+
+def comparison(**changes: Any) -> Comparison:
+    """Two encoders on 120 samples: 30 gained, 6 lost; the percentile of sample i is i/120 with the first, 1 - that with
+    the second, and not known of the last."""
+    rise = np.arange(120) / 120
+    change = np.array(["gained"] * 30 + ["lost"] * 6 + ["right"] * 50 + ["wrong"] * 30 + [""] * 4)
+    columns = {
+        "id": np.array([f"s{row:03d}" for row in range(120)]),
+        "percentile:old": rise,
+        "percentile:new": np.r_[1 - rise[:-1], np.nan],
+        "change:new": change,
+    }
+    record = {
+        "provenance": provenance("compare"), "names": ("old", "new"), "widths": (40.0, math.nan),
+        "metrics": {"effective_rank": (17.2, 21.7), "alpha": (1.5, math.nan)},
+        "shifts": (ScoreShift("q_score", "old", "new", 119, Estimate(-0.97, -0.99, -0.95), 0.0),),
+        "probes": (ProbeShift("old", "new", 116, 0.5, 0.7, Estimate(0.2, 0.1, 0.3), 30, 6, 0.0004),),
+        "by": "q_score", "columns": columns, "warnings": ("new has no embeddings",),
+    }  # fmt: skip
+    return Comparison(**{**record, **changes})
+
+
+def measured() -> Metrics:
+    """Metrics with convergence curves, a metric that is not defined and one that was left out."""
+    curves = {
+        "effective_rank": Curve((30, 60, 120), (12.0, 16.0, 17.2)),
+        "alpha": Curve((30, 60, 120), (math.nan, math.nan, math.nan)),
+        "lidar": Curve((7, 14), (5.0, 5.0), "images"),
+    }
+    values = {"effective_rank": 17.2, "alpha": math.nan, "lidar": 5.0}
+    why = ("alpha is not defined: the features are constant",)
+    return Metrics(provenance("measure"), 120, 40, values, why, {"coherence": "time", "clid": "time"}, curves)
+
+
+def hostile(record: Record, text: str) -> Record:
+    """A record that judges, or metrics, with this text wherever it has some."""
+    record = replace(record, warnings=(text,))
+    match record:
+        case Evaluation():
+            rows = tuple(replace(row, score=row.score + text) for row in record.rows)
+            tests = tuple(replace(test, first=text + test.first, second=text) for test in record.tests)
+            return replace(record, rows=rows, tests=tests, classes=(replace(record.classes[0], label=text),))
+        case Metrics():
+            curves = {text: replace(record.curves["lidar"], of=text)}
+            return replace(record, values={text: 1.0}, left_out={text: text}, curves=curves)
+        case Compression():
+            curve = tuple(replace(point, method=point.method + text) for point in record.curve)
+            tests = tuple(replace(test, second=text) for test in record.tests)
+            return replace(record, curve=curve, tests=tests, verdict=text)
+        case Calibration():
+            return replace(record, using=(text,), method=text)
+        case Selection():
+            columns = {**record.columns, "id": np.array([text] * 30), "reason": np.array([text] * 30)}
+            return replace(record, by=text, strategy=text, columns={**columns, text: np.arange(30)})
+        case _:
+            named = {"first": text, "second": text + "2"}
+            columns = {"id": np.array([text] * 120), f"percentile:{text}": np.arange(120)}
+            columns |= {
+                f"percentile:{text}2": np.arange(120)[::-1],
+                f"change:{text}2": record.columns["change:new"],
+            }
+            return replace(
+                record, names=(text, text + "2"), by=text, columns=columns, metrics={text: (1.0, 2.0)},
+                shifts=(replace(record.shifts[0], score=text, **named),),
+                probes=(replace(record.probes[0], **named),),
+            )  # fmt: skip
 
 
 def metrics() -> Metrics:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,25 +14,35 @@ from karat import catalog
 from karat.catalog import CATALOG, DEFAULT_SCORES, LABEL_FREE_SCORES, LABELLED_SCORES, ROWS, score_names
 from karat.errors import InputError, InputTypeError
 
-H = np.random.default_rng(0).exponential(size=(60, 30)) ** 2
+H = np.random.default_rng(0).exponential(size=(700, 30)) ** 2
+VIEWS = H[:, None, :] + 0.1 * np.random.default_rng(1).exponential(size=(700, 2, 30))
+OTHER = H + np.random.default_rng(2).exponential(size=H.shape)
+REFERENCE = (Path(karat.__file__).parents[2] / "docs" / "reference.md").read_text(encoding="utf-8")
 
 
 def test_names_are_unique_and_each_row_says_what_it_is() -> None:
     assert len(ROWS) == len(CATALOG)
     for row in CATALOG:
-        assert row.kind in ("score", "metric") and row.direction in (-1, 0, 1)
+        assert row.kind in ("score", "metric", "measure") and row.direction in (-1, 0, 1)
         assert row.meaning and row.source
         assert row.low is None or row.high is None or row.low < row.high
-        assert set(row.needs) <= {"h", "logits", "labels"}
+        assert set(row.needs) <= {"h", "views", "ensemble", "probe", "logits", "labels", "scores"}
         assert row.labelled == ("labels" in row.needs)
 
 
 @pytest.mark.parametrize("row", CATALOG, ids=lambda row: row.name)
-def test_each_row_names_a_function_that_exists(row: catalog.CatalogRow) -> None:
+def test_each_row_names_a_documented_function_that_exists(row: catalog.CatalogRow) -> None:
     if row.function == "numpy":
         return
     package, name = row.function.rsplit(".", 1)
     assert name in import_module(package).__all__
+    assert callable(getattr(import_module(package), name))
+    assert f"::: {row.function}\n" in REFERENCE
+
+
+def test_each_score_has_a_function_of_its_own_name() -> None:
+    for name in set(LABEL_FREE_SCORES) - {"q_score_halves", "random"}:
+        assert ROWS[name].function == f"karat.stats.{name}"
 
 
 def test_scores_with_and_without_labels_are_all_scores() -> None:
@@ -42,16 +53,18 @@ def test_scores_with_and_without_labels_are_all_scores() -> None:
 
 
 def test_what_is_computed_is_what_the_catalogue_lists_and_lies_in_its_range() -> None:
-    scores = karat.score(H, scores="all", epsilon=2)
+    scores = karat.score(H, scores="all", epsilon=2, views=VIEWS, ensemble=[OTHER])
     assert scores.names == LABEL_FREE_SCORES
+    assert scores.left_out == {}
     for name in scores.names:
         values, row = scores.columns[name], ROWS[name]
-        assert row.low is None or values.min() >= row.low
-        assert row.high is None or values.max() <= row.high
-    metrics = karat.measure(H, epsilon=2).values
+        assert np.isfinite(values).all() and values.std() > 0, name
+        assert row.low is None or values.min() >= row.low, name
+        assert row.high is None or values.max() <= row.high, name
+    metrics = karat.measure(H, epsilon=2, metrics="all", views=VIEWS).values
     assert set(metrics) == {row.name for row in CATALOG if row.kind == "metric"}
     for name, value in metrics.items():
-        assert value >= ROWS[name].low
+        assert ROWS[name].low is None or value >= ROWS[name].low
         assert ROWS[name].high is None or value <= ROWS[name].high
 
 

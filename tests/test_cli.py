@@ -36,7 +36,7 @@ from tests.reference import qscore as slow
 H, OTHERS = features(), features(50, seed=1)
 IDS = [f"image {row}" for row in range(len(H))]
 # The command line's own: no parameters of the functions.
-OWN = {"out", "json", "require", "overwrite"}
+OWN = {"out", "run", "json", "require", "overwrite"}
 # How embeddings are read.
 READING = {"key", "column", "labels", "val_labels", "ids"}
 # How an encoder is read.
@@ -47,8 +47,11 @@ VERBS = tuple(cli.VERBS)
 # Processes import the karat that is tested, from any folder; they write as on a user's terminal.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "PYTHONUNBUFFERED")}
 ENVIRONMENT |= {"PYTHONPATH": str(Path(karat.__file__).parents[1]), "TERM": "xterm"}
+# What karat probe calls the parameters of karat.knn_probe; its default is not to call it.
+KNN = {"k": "knn"}
 FUNCTIONS = {"demo": "karat.demo:demo", "report": "karat.reporting:report"} | {
-    verb: f"karat:{verb}" for verb in ("score", "measure", "extract", "probe", "evaluate")
+    verb: f"karat:{verb}"
+    for verb in (*("score", "measure", "extract", "probe", "evaluate", "compress", "calibrate", "select", "compare"),)
 }
 
 
@@ -210,8 +213,11 @@ def test_ids_and_labels_travel_into_the_scores_and_the_table(command: Command) -
 
 def test_all_scores_are_those_of_the_catalogue(command: Command) -> None:
     done = command("score", "h.npy", "--scores", "all")
-    assert tuple(pq.read_schema("scores.parquet").names) == ("id", *LABEL_FREE_SCORES)
-    assert all(f"\n{name} " in done.out for name in LABEL_FREE_SCORES)
+    computed = pq.read_schema("scores.parquet").names[1:]
+    assert computed == [name for name in LABEL_FREE_SCORES if name in computed]
+    assert all(f"\n{name} " in done.out for name in computed)
+    left_out = done.out.partition("left out: ")[2]
+    assert all(name in left_out for name in LABEL_FREE_SCORES if name not in computed)
 
 
 def test_scores_can_be_named(command: Command) -> None:
@@ -306,7 +312,9 @@ def test_measure_prints_the_metrics_of_the_set(command: Command) -> None:
     expected = slow.q_score(H, epsilon=2)
     assert values["mean_q"] == pytest.approx(expected.q_score.mean())
     assert values["empty_share"] == pytest.approx((expected.inside == 0).mean())
-    shown = dict(line.split() for line in command("measure", "h.npy", "--epsilon", 2).out.splitlines()[1:])
+    table, left_out = command("measure", "h.npy", "--epsilon", 2).out.split("\n\n")
+    shown = dict(line.split() for line in table.splitlines()[1:])
+    assert left_out.startswith("left out: coherence, ")
     assert {name: float(value) for name, value in shown.items()} == pytest.approx(values, rel=1e-5)
 
 
@@ -314,6 +322,41 @@ def test_measure_takes_a_reference(command: Command) -> None:
     done = command("measure", "h.npy", "--reference", "others.npy", "--epsilon", 2, "--json")
     expected = slow.q_score(H, OTHERS, epsilon=2).q_score.mean()
     assert json.loads(done.out)["values"]["mean_q"] == pytest.approx(expected)
+
+
+def test_measure_takes_views_names_and_a_sample(command: Command) -> None:
+    rows = features(40, 40, 3)
+    with store.EmbeddingsWriter("views.emb", dim=40) as writer:
+        writer.append(rows, {"id": np.repeat(np.arange(20), 2), "view": np.tile([0, 1], 20)})
+    done = command(
+        "measure", "h.npy", "--views", "views.emb", "--metrics", "lidar, alignment,uniformity", "--sample", 30, "--json"
+    )
+    assert done.status == 0
+    values = json.loads(done.out)["values"]
+    assert set(values) == {"lidar", "alignment", "uniformity"}
+    assert values["lidar"] == pytest.approx(karat.stats.lidar(rows.reshape(20, 2, 40)), rel=1e-9)
+    assert json.loads(done.out)["provenance"]["parameters"]["sample"] == 30
+
+
+def test_measure_shows_convergence(command: Command) -> None:
+    done = command("measure", "h.npy", "--metrics", "nesum", "--convergence")
+    assert [line.split() for line in done.out.splitlines()[1:2]] == [["samples", "3", "7", "15", "30", "60"]]
+    assert len(done.out.splitlines()[2].split()) == 6
+    curves = json.loads(command("measure", "h.npy", "--metrics", "nesum", "--convergence", "--json").out)["curves"]
+    assert curves["nesum"]["n"] == [3, 7, 15, 30, 60]
+
+
+def test_measure_refuses_names_that_are_none(command: Command) -> None:
+    assert "there is no metric 'ranks'" in command("measure", "h.npy", "--metrics", "alpha,ranks").err
+    assert command("measure", "h.npy", "--metrics", "alpha,ranks").status == 2
+    done = command("measure", "h.npy", "--metrics", "lidar")
+    assert (done.status, "needs views" in done.err) == (1, True)
+
+
+def test_every_metric_can_be_required(command: Command) -> None:
+    for name in (row.name for row in CATALOG if row.kind == "metric" and "views" not in row.needs):
+        done = command("measure", "h.npy", "--metrics", name, "--require", f"{name}<-1e9")
+        assert (done.status, f"{name} is" in done.err) == (3, True)
 
 
 def test_extract_writes_the_features_of_every_image(embedded: Path, command: Command) -> None:
@@ -352,7 +395,9 @@ def test_evaluate_adds_scores_and_table_to_the_run(embedded: Path, run: Path, co
     records = runs.open_run(run).records
     assert list(records) == ["probe", "scores", "evaluation"]
     rows = [line.split("  ")[0] for line in done.out.splitlines()]
-    assert all(name in rows for name in (*LABEL_FREE_SCORES, "softmax_confidence", "with labels"))
+    computed = records["scores"].names  # type: ignore[union-attr]
+    assert len(computed) > 10
+    assert all(name in rows for name in (*computed, "softmax_confidence", "with labels"))
     assert f"{records['evaluation'].accuracy:.3f}" in done.out  # type: ignore[union-attr]
     again = command("evaluate", embedded / "test.parquet", run, "--resamples", 50, "--overwrite", "--json")
     assert json.loads(again.out) == to_dict(records["evaluation"])
@@ -724,10 +769,12 @@ def keyword_only(function: Callable[..., Any]) -> dict[str, Any]:
 def test_the_options_of_a_verb_are_the_parameters_of_its_function(verb: str) -> None:
     module, name = FUNCTIONS[verb].split(":")
     parameters = keyword_only(getattr(import_module(module), name))
+    if verb == "probe":  # has a second function, whose k is the option that asks for it
+        parameters |= {KNN.get(name, name): default for name, default in keyword_only(karat.knn_probe).items()}
     options = keyword_only(getattr(import_module(f"karat.cli.{verb}"), verb))
     assert options.keys() - OWN - READING - LOADING == parameters.keys() - OWN - PROGRAMS
-    as_option = {"scores": ",".join} if verb == "score" else {}
-    for option in options.keys() & parameters.keys() - OWN:
+    as_option = {"scores": ",".join, "using": ",".join}
+    for option in options.keys() & parameters.keys() - OWN - set(KNN.values()):
         assert options[option] == as_option.get(option, lambda value: value)(parameters[option])
 
 

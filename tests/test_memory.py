@@ -1,4 +1,4 @@
-"""Memory of `karat score` does not grow with the file: the anonymous memory of the process, sampled while it runs."""
+"""Memory does not grow with the file: what `karat score` and `karat measure` hold, sampled while they run."""
 
 from __future__ import annotations
 
@@ -86,3 +86,11 @@ def test_ten_times_the_rows_take_no_more_memory(files: Path, options: tuple[str,
     assert pq.read_metadata(files / "scores.parquet").num_rows == LARGE
     assert large < 400e6
     assert large < (1 + growth) * small
+
+
+def test_ten_times_the_rows_take_no_more_memory_to_measure(files: Path) -> None:
+    """Matrices [d, d], a block of rows and a sample of 5,000 are all that is held, of subsets too."""
+    options = ("--metrics", "nesum,uniformity", "--convergence")
+    small, large = (peak_of("measure", f"{name}.npy", *options, folder=files) for name in ("small", "large"))
+    assert large < 700e6
+    assert large < 1.15 * small

@@ -37,7 +37,9 @@ def browser() -> Iterator:
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A usual report, one of hostile and endless text, and one of damaged parts."""
     folder = tmp_path_factory.mktemp("pages")
-    usual = [small.scores(), small.probe(), small.evaluation(), small.metrics()]
+    further = [small.judged(), small.measured(), small.compression(), small.calibration(), small.selection()]
+    further.append(small.comparison())
+    usual = [small.scores(), small.probe(), *further]
     hostile = f'<script>document.title = "stolen"</script><img src=x onerror=alert(1)>"\'{LONG}'
     columns = {name: np.array([f"{hostile}{row}" for row in range(120)]) for name in ("id", "label")}
     rows = [small.row(hostile, (0.6, 0.5, 0.7)), small.row(LONG, (0.7, 0.6, 0.8), labelled=True)]
@@ -49,11 +51,15 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         ),
         small.probe(columns={**small.probe().columns, **columns, "prediction": columns["label"]}, head={LONG: hostile}),
         small.evaluation(*rows),
+        *(small.hostile(record, hostile) for record in further),
     ]
     return {
         "usual": report(usual, folder / "usual.html", images=small.images(folder / "images.npz")),
         "hostile": report(endless, folder / "hostile.html", by=hostile, title=hostile),
-        "damaged": report(small.scores(columns={}), folder / "damaged.html"),
+        "damaged": report(
+            [small.scores(columns={}), small.selection(columns={}), small.comparison(columns={})],
+            folder / "damaged.html",
+        ),
     }
 
 
@@ -90,7 +96,8 @@ def test_each_figure_is_shown_once_in_the_width_of_the_window(
         "[...document.querySelectorAll('svg')].filter(figure => figure.checkVisibility()).map("
         "figure => [figure.parentElement.className, figure.getBoundingClientRect().right])"
     )
-    assert [name for name, _ in figures] == [shown] * 4
+    assert [name for name, _ in figures if name != "small"] == [shown] * 6
+    assert [name for name, _ in figures].count("small") == 3
     assert all(right <= width for _, right in figures)
     page.close()
 

@@ -19,11 +19,12 @@ from karat.images import open_images
 from karat.reporting import figures, report
 from karat.reporting.content import content
 from karat.reporting.curves import histogram, risk_curves, share_curve
+from karat.reporting.evaluation import evaluation_table
 from karat.reporting.gallery import choose, pictures_of
 from karat.reporting.html import render
 from karat.reporting.samples import RIGHT, UNKNOWN, WRONG, read_samples
 from karat.reporting.summary import summary
-from karat.reporting.tables import class_table, evaluation_table
+from karat.reporting.tables import class_table
 from karat.runs import Images, add_images, add_record, open_run
 from tests import report_records as small
 
@@ -507,6 +508,7 @@ def test_the_evaluation_table_puts_labelled_scores_apart_and_chance_beside() -> 
     assert [row["chance"] for row in table["rivals"]] == [False, True]
     assert [row["score"] for row in table["ceiling"]] == ["softmax_confidence"]
     expected = {"auroc": 0.5, "auprc": 0.6, "auprc_error": 0.4, "fpr95": 0.95, "aurc": 0.4, "augrc": 0.2}
+    expected |= {"spearman": 0.0, "r_auroc": 0.5}
     assert table["chance"] == pytest.approx(expected)
 
 

@@ -51,11 +51,18 @@ def test_what_was_added_comes_back_in_order(run: Path) -> None:
 def test_a_run_holds_the_files_that_are_promised(run: Path) -> None:
     assert sorted(contents(run)) == [
         ".lock",
+        "records/calibration.json",
+        "records/calibration.parquet",
+        "records/comparison.json",
+        "records/comparison.parquet",
+        "records/compression.json",
         "records/evaluation.json",
         "records/metrics.json",
         "records/probe.json",
         "records/probe.parquet",
         "records/scores.json",
+        "records/selection.json",
+        "records/selection.parquet",
         "run.json",
         "scores.parquet",
     ]
@@ -96,8 +103,8 @@ def test_a_record_can_be_overwritten_and_is_listed_once(run: Path) -> None:
     columns = {name: values[:1] for name, values in SCORES.columns.items()}
     add_record(run, replace(SCORES, epsilon=1.0, columns=columns), overwrite=True)
     found = open_run(run)
-    assert list(found.records) == ["metrics", "probe", "evaluation", "scores"] and found.damaged == {}
-    assert len(json.loads((run / "run.json").read_text())["records"]) == 4
+    assert list(found.records) == [*(record.kind for record in RECORDS[1:]), "scores"] and found.damaged == {}
+    assert len(json.loads((run / "run.json").read_text())["records"]) == len(RECORDS)
     scores = found.records["scores"]
     assert isinstance(scores, Scores) and scores.epsilon == 1.0 and scores.ids.tolist() == ["a"]
 
@@ -108,7 +115,7 @@ def test_scores_can_be_added_from_the_table_that_they_replace(run: Path) -> None
     assert load_record(run / "scores.parquet") == SCORES
 
 
-@pytest.mark.parametrize("name", ["scores", "probe", "metrics", "evaluation"])
+@pytest.mark.parametrize("name", [record.kind for record in RECORDS])
 def test_one_record_is_loaded_with_its_columns(run: Path, name: str) -> None:
     record = load_record(run / "records" / f"{name}.json")
     assert record == {record.kind: record for record in RECORDS}[name]
@@ -196,7 +203,7 @@ def table_of_another_record(run: Path) -> None:
 def test_a_damaged_record_is_named_and_the_rest_is_shown(run: Path, damage: Callable[[Path], None], why: str) -> None:
     damage(run)
     found = open_run(run)
-    assert list(found.records) == ["scores", "metrics", "evaluation"]
+    assert list(found.records) == [record.kind for record in RECORDS if record is not PROBE]
     assert list(found.damaged) == ["probe"]
     with pytest.raises(InputError, match=why):
         raise InputError(found.damaged["probe"])
@@ -261,7 +268,9 @@ def test_a_hostile_name_in_an_index_is_named_and_never_followed(run: Path) -> No
     for name in ("../../outside/records/metrics", "", "nul\0"):
         digest = digest_bytes((run.parent / "outside" / "records" / "metrics.json").read_bytes())
         entry = {"name": name, "kind": "metrics", "file": "records/metrics.json", "digest": digest}
-        rewrite(run / "run.json", lambda index, entry=entry: index | {"records": [*index["records"][:4], entry]})
+        rewrite(
+            run / "run.json", lambda index, entry=entry: index | {"records": [*index["records"][: len(RECORDS)], entry]}
+        )
         found = open_run(run)
         assert list(found.records) == [record.kind for record in RECORDS]
         assert "cannot be used" in found.damaged[name]

@@ -125,6 +125,7 @@ def formulas(h: np.ndarray) -> dict[str, np.ndarray]:
         "max_z": (h.max(axis=1) - mean) / std,
         "l1_norm": np.abs(h).sum(axis=1),
         "l2_norm": np.sqrt((h**2).sum(axis=1)),
+        "sparsity": (D**0.5 - np.abs(unit).sum(axis=1)) / (D**0.5 - 1),
         "random": np.random.default_rng(3).random(len(h)),
     }
 
@@ -573,27 +574,6 @@ def test_parameters_out_of_range_are_refused(out: Path | None, given: dict[str, 
 def test_a_path_is_no_matrix() -> None:
     with pytest.raises(InputTypeError, match=r"karat\.load\(path\)"):
         karat.score("embeddings.npy")
-
-
-# All scores
-
-
-def test_all_scores_leave_the_neighbours_out_where_there_are_too_many_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scoring, "_MOST_PAIRS", N * 60)
-    few = karat.score(H, reference=OTHERS, scores="all", epsilon=2)
-    many = karat.score(H, scores="all", epsilon=2)
-    assert "knn_similarity" in few.names
-    assert set(few.names) - set(many.names) == {"knn_similarity"}
-    assert "knn_similarity" in karat.score(H, scores=["knn_similarity"], epsilon=2).names  # asked for by name
-
-
-def test_all_scores_leave_the_neighbours_out_where_there_are_too_few_rows() -> None:
-    assert "knn_similarity" not in karat.score(H[:20], scores="all", epsilon=2).names
-    assert "knn_similarity" in karat.score(H[:21], scores="all", epsilon=2).names
-    assert "knn_similarity" not in karat.score(H, reference=OTHERS[:19], scores="all", epsilon=2).names
-    assert "knn_similarity" in karat.score(H, reference=OTHERS[:20], scores="all", epsilon=2).names
-    with pytest.raises(InputError, match="the largest possible k is 9"):
-        karat.score(H[:10], scores="knn_similarity", epsilon=2)
 
 
 # Edges

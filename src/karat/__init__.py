@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from . import stats
+    from .calibration import calibrate
+    from .comparison import compare
+    from .compression import compress
     from .embeddings import Embeddings
     from .encoders import Encoder, load_encoder
     from .errors import KaratError
@@ -21,9 +24,10 @@ if TYPE_CHECKING:
     from .evaluating import evaluate
     from .extraction import extract
     from .measuring import measure
-    from .probing import probe
+    from .probing import knn_probe, probe
     from .reporting import report
     from .scoring import score
+    from .selecting import select
     from .store import load
 
     __version__: str
@@ -35,14 +39,19 @@ __all__ = [
     "KaratError",
     "QScorer",
     "__version__",
+    "calibrate",
+    "compare",
+    "compress",
     "evaluate",
     "extract",
+    "knn_probe",
     "load",
     "load_encoder",
     "measure",
     "probe",
     "report",
     "score",
+    "select",
     "stats",
 ]
 
@@ -52,14 +61,19 @@ _MODULE_OF = {
     "Encoder": "encoders",
     "KaratError": "errors",
     "QScorer": "estimators",
+    "calibrate": "calibration",
+    "compare": "comparison",
+    "compress": "compression",
     "evaluate": "evaluating",
     "extract": "extraction",
+    "knn_probe": "probing",
     "load": "store",
     "load_encoder": "encoders",
     "measure": "measuring",
     "probe": "probing",
     "report": "reporting",
     "score": "scoring",
+    "select": "selecting",
 }
 
 if not TYPE_CHECKING:  # a type checker would take any name for granted

@@ -43,7 +43,7 @@ class LazyRows:
 
 
 class Shards(LazyRows):
-    """Matrices with the same columns (arrays, memory maps, files), one below the other.
+    """Matrices with the same columns (arrays, memory maps, files), one below the other: `parts`.
 
     >>> Shards([np.zeros((2, 3)), np.ones((1, 3))])[1:3]
     array([[0., 0., 0.],
@@ -60,7 +60,7 @@ class Shards(LazyRows):
                     f"shard {number} has {part.shape[1]} features of {part.dtype}, "
                     f"but shard 0 has {d} of {dtype}: they must be alike"
                 )
-        self._parts = parts
+        self.parts = parts
         self._starts = [0, *np.cumsum([part.shape[0] for part in parts]).tolist()]
         super().__init__((self._starts[-1], d), dtype)
 
@@ -69,7 +69,7 @@ class Shards(LazyRows):
         number = bisect_right(self._starts, start) - 1
         while start < stop:
             first, end = self._starts[number], min(stop, self._starts[number + 1])
-            pieces.append(self._parts[number][start - first : end - first])
+            pieces.append(self.parts[number][start - first : end - first])
             start, number = end, number + 1
         return _stack(pieces)
 

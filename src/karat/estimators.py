@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ._array import Rows, as_rows, untensor
 from .errors import InputError
 from .stats.activations import refuse_bad
-from .stats.discriminative import Over, column_share, rank_features
+from .stats.discriminative import Over, column_share, keep_first, rank_features
 from .stats.halves import Halves
 from .stats.qscore import score_chunks
 from .stats.reference import Reference, fit_reference, warn_if_all_zero
@@ -170,8 +170,7 @@ class DiscriminativeFeatures(SelectorMixin, _OnReference):
             mask = self.reference_.discriminative
             self.support_ = np.logical_or(*mask.reshape(2, -1)) if halves else mask
         else:
-            self.support_ = np.zeros(len(self.order_), bool)
-            self.support_[self.order_[: max(1, round(self.keep * len(self.order_)))]] = True
+            self.support_ = keep_first(self.order_, self.keep)
         return self
 
     def _get_support_mask(self) -> np.ndarray:

@@ -20,7 +20,7 @@ from typing import Any
 
 from ._files import digest_bytes, one_writer, write_bytes, writing
 from .errors import FileFormatError, InputError, OutputExistsError
-from .records import SCHEMA, ProbeResult, Record, Scores, from_dict, to_dict
+from .records import SCHEMA, Record, WithColumns, from_dict, to_dict
 from .records.tables import read_record, write_table
 
 
@@ -97,7 +97,7 @@ def add_record(path: str | Path, record: Record, *, name: str | None = None, ove
     with one_writer(folder):
         refuse_record(folder, name, overwrite=overwrite)
         entries = _index(folder) or []
-        if isinstance(record, Scores | ProbeResult):
+        if isinstance(record, WithColumns):
             write_table(columns_path(folder, name), record)
         content = _json(to_dict(record))
         file = f"records/{name}.json"
@@ -189,7 +189,7 @@ def _with_columns(content: Mapping[str, Any], table: Path) -> Record:
         FileFormatError: the table is that of another record, as when the writing of both was broken off.
     """
     record = from_dict(content)
-    if not isinstance(record, Scores | ProbeResult) or not table.exists():
+    if not isinstance(record, WithColumns) or not table.exists():
         return record
     whole = read_record(table)
     if whole != record:

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 from karat.errors import InputError
 from karat.stats import _blocks
-from karat.stats.confidence import softmax_confidence, softmax_entropy, softmax_margin
+from karat.stats.confidence import cross_entropy, softmax_confidence, softmax_entropy, softmax_margin
 from tests.reference import confidence as reference
 
 MEASURES = [softmax_confidence, softmax_entropy, softmax_margin]
@@ -106,3 +106,20 @@ def test_the_softmax_is_in_float64_whatever_the_type_of_the_logits(dtype: type) 
 def test_bad_logits_are_refused(measure: Measure, logits: np.ndarray, message: str) -> None:
     with pytest.raises(InputError, match=message):
         measure(logits)
+
+
+def test_cross_entropy_equals_its_transcription() -> None:
+    logits = np.random.default_rng(0).normal(size=(20, 4)) * 5
+    target = np.arange(20) % 4
+    exact = [math.log(sum(math.exp(z) for z in row)) - row[c] for row, c in zip(logits.tolist(), target, strict=True)]
+    np.testing.assert_allclose(cross_entropy(logits, target), exact)
+
+
+def test_the_loss_of_an_unknown_class_is_infinite_and_of_a_sure_answer_0() -> None:
+    assert cross_entropy([[1000, 0], [1000, 0], [1000, 0]], [0, 1, -1]).tolist() == [0, 1000, math.inf]
+
+
+@pytest.mark.parametrize("target", [[0, 2], [0, -2], [0.0, 1.0], [0]])
+def test_targets_that_are_no_columns_are_refused(target: list[float]) -> None:
+    with pytest.raises(InputError, match="target"):
+        cross_entropy([[0, 0], [1, 0]], target)

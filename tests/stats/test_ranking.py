@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from karat.errors import InputError, InputTypeError
-from karat.stats import _tie_groups
+from karat.stats import bootstrap
 from karat.stats.ranking import augrc, auprc, auprc_error, aurc, auroc, fpr95, intervals, risk_coverage
 from tests.reference import ranking as reference
 
@@ -225,7 +225,7 @@ def test_a_seed_fixes_the_intervals_and_another_moves_them() -> None:
 def test_intervals_do_not_depend_on_the_size_of_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     score, correct = samples(101, levels=None, seed=9)
     at_once = intervals(score, correct, resamples=25)
-    monkeypatch.setattr(_tie_groups, "_BLOCK_DRAWS", 300)
+    monkeypatch.setattr(bootstrap, "BLOCK_DRAWS", 300)
     assert intervals(score, correct, resamples=25) == at_once
 
 

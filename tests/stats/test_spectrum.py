@@ -1,9 +1,10 @@
-"""How many directions a representation uses."""
+"""How many directions a representation uses, and how evenly."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -14,13 +15,27 @@ from scipy.stats import ortho_group
 
 from karat.errors import InputError
 from karat.stats import _blocks
-from karat.stats.spectrum import effective_rank
+from karat.stats.spectrum import (
+    alpha,
+    condition,
+    effective_rank,
+    nesum,
+    participation_ratio,
+    singular_values,
+    stable_rank,
+)
 from tests.reference import spectrum as reference
 
 
 def matrix(n: int, d: int, seed: int = 0, *, decay: float = 0.0) -> np.ndarray:
     """Normal entries; column j is scaled by 10^(-decay * j / d)."""
     return np.random.default_rng(seed).normal(size=(n, d)) * 10.0 ** (-decay * np.arange(d) / d)
+
+
+def waves(n: int, d: int) -> np.ndarray:
+    """Entries that any program makes alike, of a falling spectrum."""
+    i, j = np.ogrid[:n, :d]
+    return np.sin(1 + 0.37 * i * (j + 1) + 0.11 * j**2) / (j + 1.0) ** 0.6 + 0.2
 
 
 def with_spectrum(sigma: list[float], n: int, d: int) -> np.ndarray:
@@ -150,3 +165,143 @@ def test_identical_rows_have_effective_rank_zero_once_centred() -> None:
 def test_bad_input_is_refused(h: np.ndarray, options: dict[str, float], message: str) -> None:
     with pytest.raises(InputError, match=message):
         effective_rank(h, **options)
+
+
+# the other quantities of the spectrum
+
+OF_SPECTRUM = [effective_rank, nesum, stable_rank, participation_ratio, condition, alpha]
+SHAPES = [(60, 12), (12, 60), (20, 20), (300, 40)]
+
+
+@pytest.mark.parametrize(("n", "d"), SHAPES)
+@pytest.mark.parametrize("center", [False, True])
+def test_singular_values_equal_those_of_the_whole_matrix(n: int, d: int, center: bool) -> None:
+    h = matrix(n, d, decay=2) + 1
+    exact = np.linalg.svd(h - center * h.mean(axis=0), compute_uv=False)
+    np.testing.assert_allclose(singular_values(h, center=center), exact, rtol=1e-9, atol=2e-7 * exact[0])
+
+
+@pytest.mark.parametrize(("n", "d"), SHAPES)
+def test_each_equals_its_transcription(n: int, d: int) -> None:
+    for decay, shift in ((0.0, 0.0), (1.5, 1.0)):
+        h = matrix(n, d, decay=decay) + shift
+        assert alpha(h, first=3, last=10) == pytest.approx(reference.alpha(h, 3, 10), rel=1e-9)
+        assert nesum(h) == pytest.approx(reference.nesum(h), rel=1e-10)
+        assert stable_rank(h) == pytest.approx(reference.stable_rank(h), rel=1e-10)
+        assert participation_ratio(h) == pytest.approx(reference.participation_ratio(h), rel=1e-10)
+        assert condition(h) == pytest.approx(reference.condition(h), rel=1e-7)
+
+
+@pytest.mark.parametrize(("n", "d"), [(30, 6), (6, 30)])
+def test_known_singular_values_give_known_numbers(n: int, d: int) -> None:
+    h = with_spectrum([4.0, 2.0, 2.0, 1.0], n, d)
+    assert stable_rank(h) == pytest.approx(25 / 16)
+    assert condition(h) == pytest.approx(4)
+    balanced = np.vstack([h, -h])  # centred, with the same directions
+    assert nesum(balanced) == pytest.approx(25 / 16)
+    assert participation_ratio(balanced) == pytest.approx(25**2 / (4**4 + 2 * 2**4 + 1))
+    assert nesum(balanced + 9) == pytest.approx(25 / 16)
+    assert stable_rank(balanced + 9) < 1.1
+
+
+@pytest.mark.parametrize("exponent", [0.5, 1.0, 3.0])
+def test_alpha_of_a_power_law_is_its_exponent(exponent: float) -> None:
+    left = ortho_group.rvs(120, random_state=0)[:, :50]
+    left -= left.mean(axis=0)
+    left = np.linalg.qr(left)[0]  # centred and orthonormal
+    h = left * np.arange(1.0, 51) ** (-exponent / 2)
+    assert alpha(h) == pytest.approx(exponent, rel=1e-9)
+    assert alpha(h + 5, first=1, last=50) == pytest.approx(exponent, rel=1e-6)
+
+
+def test_alpha_is_fitted_to_the_ranks_asked_for_only() -> None:
+    eigenvalues = np.concatenate([np.full(10, 100.0), 10 * np.arange(11.0, 31) ** -2.0])
+    left = np.linalg.qr(matrix(200, 30) - matrix(200, 30).mean(axis=0))[0]
+    h = left * np.sqrt(eigenvalues)
+    assert alpha(h) == pytest.approx(2, rel=1e-9)
+    assert alpha(h, first=1, last=10) == pytest.approx(0, abs=1e-9)
+    assert alpha(h, first=11, last=1000) == alpha(h)
+
+
+def test_numbers_that_other_packages_give() -> None:
+    h = waves(300, 120)
+    assert effective_rank(h, center=True, power=2) == pytest.approx(19.534592418311483, rel=1e-12)  # reptrix 0.1.0
+    assert alpha(h) == pytest.approx(1.8322077631543263, rel=1e-8)  # reptrix 0.1.0, whose weights are float32
+    assert participation_ratio(h) == pytest.approx(8.571378362312243, rel=1e-12)  # effdim 0.1.1
+
+
+def test_stable_rank_of_centred_rows_is_nesum() -> None:
+    h = matrix(80, 9, decay=1) + 3
+    assert stable_rank(h - h.mean(axis=0)) == pytest.approx(nesum(h), rel=1e-10)
+
+
+@given(n=st.integers(2, 12), d=st.integers(1, 12), scale=st.floats(1e-300, 1e300), seed=st.integers(0, 99))
+@settings(max_examples=40)
+def test_counts_of_directions_lie_between_one_and_the_most_there_can_be(
+    n: int, d: int, scale: float, seed: int
+) -> None:
+    h = matrix(n, d, seed) * scale
+    slack = 1 + 1e-9
+    assert stable_rank(h) * slack >= 1 and stable_rank(h) <= min(n, d) * slack
+    for count in (nesum, participation_ratio):
+        assert count(h) * slack >= 1 and count(h) <= min(n - 1, d) * slack
+    assert condition(h) >= 1
+
+
+@pytest.mark.parametrize("metric", OF_SPECTRUM)
+def test_order_of_rows_and_scale_change_nothing(metric: Any) -> None:
+    h = matrix(90, 30, decay=1)
+    assert metric(h[::-1]) == pytest.approx(metric(h), rel=1e-9)
+    assert metric(h * 1e-3) == pytest.approx(metric(h), rel=1e-9)
+
+
+@pytest.mark.parametrize(("n", "d"), [(30, 5), (5, 30)])
+def test_repeated_and_dead_features_are_zeros_of_the_spectrum(n: int, d: int) -> None:
+    h = matrix(n, d)
+    wide = np.hstack([h, h, np.zeros((n, 7))])  # every singular value times sqrt(2), and zeros
+    assert condition(wide) == pytest.approx(condition(h), rel=1e-6)
+    assert stable_rank(wide) == pytest.approx(stable_rank(h), rel=1e-9)
+    assert nesum(wide) == pytest.approx(nesum(h), rel=1e-9)
+    assert np.count_nonzero(singular_values(wide)) == min(n, d)
+    assert alpha(wide, first=1, last=50) == pytest.approx(alpha(h, first=1, last=50), rel=1e-6)
+
+
+def test_repeated_rows_change_no_shares() -> None:
+    h = matrix(40, 20)
+    for metric in (nesum, stable_rank, participation_ratio, condition, alpha):
+        assert metric(np.vstack([h, h, h])) == pytest.approx(metric(h), rel=1e-9)
+
+
+@pytest.mark.parametrize("h", [np.zeros((6, 4)), np.zeros((4, 6)), np.ones((6, 4)), np.ones((1, 5)), [[7.0]]])
+def test_sets_without_variance_have_decided_answers(h: Any) -> None:
+    assert nesum(h) == participation_ratio(h) == 0
+    assert math.isnan(alpha(h))
+    present = bool(np.any(h))
+    assert stable_rank(h) == pytest.approx(float(present))
+    assert condition(h) == 1 if present else math.isnan(condition(h))
+
+
+def test_one_feature_is_one_direction() -> None:
+    h = np.arange(5.0)[:, None]
+    assert nesum(h) == stable_rank(h) == participation_ratio(h) == condition(h) == 1
+
+
+def test_alpha_of_fewer_than_two_eigenvalues_in_the_range_is_nan() -> None:
+    assert math.isnan(alpha(matrix(50, 11)))
+    assert not math.isnan(alpha(matrix(50, 12)))
+    assert math.isnan(alpha(matrix(12, 50)))  # 11 directions once centred
+    assert math.isnan(alpha(matrix(50, 1), first=1))
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 5), (3, 3), (5, 4), (-1, 9)])
+def test_ranks_that_no_line_fits_are_refused(first: int, last: int) -> None:
+    with pytest.raises(InputError, match=f"first is {first} and last {last}"):
+        alpha(np.eye(9), first=first, last=last)
+
+
+@pytest.mark.parametrize("metric", [nesum, stable_rank, participation_ratio, condition, alpha, singular_values])
+def test_bad_rows_and_shapes_are_refused_by_all(metric: Any) -> None:
+    with pytest.raises(InputError, match="first in rows 1:"):
+        metric([[1.0, 2.0], [math.nan, 1.0], [1.0, 2.0]])
+    with pytest.raises(InputError, match=r"h has shape \[3\]"):
+        metric(np.ones(3))

@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ..catalog import CATALOG
-from ..records.text import table
+from ..records.layout import table
 from . import results
 
 _BETTER = {1: "higher", -1: "lower", 0: ""}

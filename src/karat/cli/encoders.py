@@ -14,7 +14,7 @@ from ..encoders.haiku import convert as convert_haiku
 from ..encoders.loading import inspect as inspect_file
 from ..encoders.published import PUBLISHED
 from ..errors import InputError
-from ..records.text import table
+from ..records.layout import table
 from . import inputs, results, terminal
 
 encoders = App(

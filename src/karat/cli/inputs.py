@@ -10,6 +10,9 @@ from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
 from ..embeddings import Embeddings
+from ..errors import InputError
+from ..records import ProbeResult, Scores
+from ..runs import Run, load_record
 from ..stats.halves import Halves
 from ..store import load
 
@@ -91,6 +94,10 @@ HalvesChoice = Annotated[
 Seed = Annotated[
     int, Parameter(metavar="N", converter=whole(at_least=0), help="Seed of everything random; it is recorded.")
 ]
+Resamples = Annotated[
+    int, Parameter(metavar="N", converter=whole(at_least=1), help="Bootstrap resamples behind each interval.")
+]
+AddTo = Annotated[Path | None, Parameter(metavar="RUN", help="Run folder that the result is added to.")]
 Threads = Annotated[
     int | None,
     Parameter(
@@ -98,6 +105,35 @@ Threads = Annotated[
     ),
 ]
 Overwrite = Annotated[bool, Parameter(name="--overwrite", show_default=False, help="Replace outputs that exist.")]
+
+
+ScoresPath = Annotated[Path, Parameter(help="Parquet file of karat score.")]
+
+
+def read_scores(path: Path) -> Scores:
+    """The scores in a file of karat score.
+
+    Raises:
+        InputError: a record of another kind.
+        FileFormatError: missing, or no file of karat.
+    """
+    record = load_record(path)
+    if not isinstance(record, Scores):
+        raise InputError(f"{path} holds a {record.kind} record, but scores are needed: make them with karat score")
+    return record
+
+
+def read_probe(run: Run) -> ProbeResult:
+    """The probe of a run.
+
+    Raises:
+        InputError: it has none, or a damaged one.
+    """
+    record = run.records.get("probe")
+    if not isinstance(record, ProbeResult):
+        why = run.damaged.get("probe", "karat probe TRAIN VAL -o RUN makes one")
+        raise InputError(f"{run.path} holds no probe: {why}")
+    return record
 
 
 def read_reference(path: Path | None, embeddings: Path, key: str | None, column: str | None) -> Embeddings | None:

@@ -10,9 +10,19 @@ from typing import Annotated, Any
 
 from cyclopts import CycloptsError, Parameter
 
-from ..records import Evaluation, Metrics, ProbeResult, Record, Scores
+from ..records import (
+    Calibration,
+    Comparison,
+    Compression,
+    Evaluation,
+    Metrics,
+    ProbeResult,
+    Record,
+    Scores,
+    Selection,
+)
 
-_PATTERN = re.compile(r"\s*([\w.]+)\s*(>=|<=|==|>|<)\s*([-+\w.]+)\s*")
+_PATTERN = re.compile(r"\s*([\w.-]+)\s*(>=|<=|==|>|<)\s*([-+\w.]+)\s*")
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     ">=": lambda a, b: a >= b,
     "<=": lambda a, b: a <= b,
@@ -20,7 +30,7 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     ">": lambda a, b: a > b,
     "<": lambda a, b: a < b,
 }
-_MEASURES = ("auroc", "auprc", "auprc_error", "fpr95", "aurc", "augrc")
+_MEASURES = ("auroc", "auprc", "auprc_error", "fpr95", "aurc", "augrc", "spearman", "r_auroc")
 
 
 class RequirementFailed(Exception):
@@ -94,8 +104,36 @@ def numbers_of(record: Record) -> Mapping[str, float]:
                 for key, value in asdict(summary).items()
             }
         case ProbeResult():
-            return {"accuracy": record.accuracy, "n_train": record.n_train, "n_val": record.n_val}
+            top5 = {} if record.top5 is None else {"top5": record.top5}
+            return {"accuracy": record.accuracy, **top5, "n_train": record.n_train, "n_val": record.n_val}
         case Evaluation():
             return {"accuracy": record.accuracy} | {
                 f"{row.score}.{measure}": getattr(row, measure).value for row in record.rows for measure in _MEASURES
             }
+        case Compression():
+            return _of_compression(record)
+        case Calibration():
+            parts = {"ece": record.ece, "brier": record.brier, "auroc": record.auroc}
+            return {"error_rate": record.error_rate} | {name: estimate.value for name, estimate in parts.items()}
+        case Selection():
+            return {"n": record.n, "budget": record.budget}
+        case Comparison():
+            return _of_comparison(record)
+
+
+def _of_compression(record: Compression) -> dict[str, float]:
+    """Accuracies at the keep asked for, and by how much the selection is better than each control."""
+    accuracies = {
+        f"{point.method}.accuracy": point.accuracy.value for point in record.curve if point.keep == record.keep
+    }
+    differences = {f"{test.second}.difference": test.difference.value for test in record.tests}
+    return {"k": record.k, "d": record.d} | accuracies | differences
+
+
+def _of_comparison(record: Comparison) -> dict[str, float]:
+    """Of each encoder but the first: how its probe and its scores differ from those of the first."""
+    numbers: dict[str, float] = {}
+    for shift in record.probes:
+        of_probe = {"difference": shift.difference.value, "gained": shift.gained, "lost": shift.lost, "p": shift.p}
+        numbers |= {f"{shift.second}.{key}": value for key, value in of_probe.items()}
+    return numbers | {f"{shift.second}.{shift.score}.spearman": shift.spearman.value for shift in record.shifts}

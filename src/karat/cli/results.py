@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ..records import Record, to_dict
-from ..records.text import PIPED_WIDTH, blocks_of, print_blocks
+from ..records.layout import PIPED_WIDTH, print_blocks
+from ..records.text import blocks_of
 from .requirements import check
 
 Json = Annotated[bool, Parameter(name="--json", show_default=False, help="Print the record as JSON, not as a table.")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -33,6 +34,14 @@ def score(
     /,
     *,
     reference: inputs.Reference = None,
+    views: Annotated[
+        Path | None,
+        Parameter(metavar="EMB", help="Embeddings of augmented views: the rows of one id are the views of a sample."),
+    ] = None,
+    ensemble: Annotated[
+        list[Path] | None,
+        Parameter(metavar="EMB", help="Embeddings of the same samples by another encoder; can be repeated."),
+    ] = None,
     scores: Annotated[
         str,
         Parameter(metavar="NAMES", validator=_check_names, help="Scores, separated by commas, or all (karat catalog)."),
@@ -63,12 +72,14 @@ def score(
     require: requirements.Require = None,
 ) -> None:
     emb = load(embeddings, key=key, column=column, labels=labels, ids=ids)
-    ref = inputs.read_reference(reference, embeddings, key, column)
+    read = partial(inputs.read_reference, embeddings=embeddings, key=key, column=column)
     started = time.perf_counter()
     with terminal.progress("scoring") as progress:
         result = scoring.score(
             emb,
-            reference=ref,
+            reference=read(reference),
+            views=read(views),
+            ensemble=None if ensemble is None else [read(path) for path in ensemble],
             scores=_names(scores),
             epsilon=epsilon,
             lower=lower,

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..records.text import PIPED_WIDTH, print_blocks, table
+from ..records.layout import PIPED_WIDTH, print_blocks, table
 
 _SHOWN = 10  # keys of a kind in print; to_dict has all
 

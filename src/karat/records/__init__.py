@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
-from .kinds import (
-    Estimate,
-    Evaluation,
-    Health,
-    Metrics,
-    ProbeResult,
-    Provenance,
-    Record,
-    ScoreEvaluation,
-    Scores,
-    Summary,
-)
+from .kinds import Curve, Estimate, Health, Metrics, ProbeResult, Provenance, Scores, Summary
+from .known import Record, WithColumns
+from .labelling import Calibration, ReliabilityBin, Selection
 from .plain import SCHEMA, from_dict, to_dict
+from .verdicts import (
+    ClassEvaluation,
+    Comparison,
+    Compression,
+    CurvePoint,
+    Evaluation,
+    PairedTest,
+    ProbeShift,
+    ScoreEvaluation,
+    ScoreShift,
+)
 
 __all__ = [
     "SCHEMA",
+    "Calibration",
+    "ClassEvaluation",
+    "Comparison",
+    "Compression",
+    "Curve",
+    "CurvePoint",
     "Estimate",
     "Evaluation",
     "Health",
     "Metrics",
+    "PairedTest",
     "ProbeResult",
+    "ProbeShift",
     "Provenance",
     "Record",
+    "ReliabilityBin",
     "ScoreEvaluation",
+    "ScoreShift",
     "Scores",
+    "Selection",
     "Summary",
+    "WithColumns",
     "from_dict",
     "to_dict",
 ]

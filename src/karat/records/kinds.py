@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -32,8 +33,17 @@ class Provenance:
     karat: str
 
 
+class Numbers:
+    """A part of a record in which every NaN is the same object, so that records with equal numbers are equal."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, float) and math.isnan(value):
+                object.__setattr__(self, name, math.nan)
+
+
 @dataclass(frozen=True)
-class Estimate:
+class Estimate(Numbers):
     """A number with its 95% bootstrap interval."""
 
     value: float
@@ -42,6 +52,9 @@ class Estimate:
 
     def __str__(self) -> str:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+UNKNOWN = Estimate(math.nan, math.nan, math.nan)
 
 
 @dataclass(frozen=True)
@@ -96,7 +109,16 @@ class Summary:
     maximum: float
 
 
-class _Printed:
+class Tabled(Protocol):
+    """A record with a table: one value a sample in each column."""
+
+    kind: ClassVar[str]
+
+    @property
+    def columns(self) -> Columns: ...
+
+
+class Printed:
     """A record prints as its tables."""
 
     def __str__(self) -> str:
@@ -106,7 +128,7 @@ class _Printed:
 
 
 @dataclass(frozen=True)
-class Scores(_Printed):
+class Scores(Printed):
     """One value a sample for each score. `scores.q_score` is the array of that name, [n].
 
     Attributes:
@@ -117,6 +139,7 @@ class Scores(_Printed):
         activation_share: A_j of the reference, [d] (or [2d] with halves).
         discriminative: D as a mask of the same length.
         lowest: (id, q_score) of the ten lowest among the samples that have discriminative features.
+        left_out: name of a score that "all" did not compute -> what it needs.
     """
 
     kind: ClassVar[str] = "scores"
@@ -129,16 +152,17 @@ class Scores(_Printed):
     activation_share: np.ndarray = field(repr=False, compare=False)
     discriminative: np.ndarray = field(repr=False, compare=False)
     lowest: tuple[tuple[Any, float], ...] = ()
+    left_out: dict[str, str] = field(default_factory=dict)
 
     def __getattr__(self, name: str) -> np.ndarray:
         if not name.startswith("_") and name in self.__dict__.get("names", ()):
-            return _column(self, name)
+            return column_of(self, name)
         raise AttributeError(f"there is no score {name!r}: {', '.join(self.__dict__.get('names', ()))}")
 
     @property
     def ids(self) -> np.ndarray:
         """The samples' ids, [n]."""
-        return _column(self, "id")
+        return column_of(self, "id")
 
     def to_parquet(self, path: str | os.PathLike[str]) -> None:
         """Write the columns to a Parquet file, with the record in its metadata; what was there is replaced.
@@ -152,13 +176,30 @@ class Scores(_Printed):
 
 
 @dataclass(frozen=True)
-class Metrics(_Printed):
+class Curve:
+    """A metric of growing random subsets: has it converged?
+
+    Attributes:
+        n: how many are in each subset, rising; each holds those before it.
+        values: the metric of each.
+        of: what is counted: "samples", or "images" for metrics of views.
+    """
+
+    n: tuple[int, ...]
+    values: tuple[float, ...]
+    of: str = "samples"
+
+
+@dataclass(frozen=True)
+class Metrics(Printed):
     """Numbers of a whole set.
 
     Attributes:
         n, d: samples and features.
-        values: metric name -> value.
+        values: metric name -> value; NaN where it is undefined, which a warning explains.
         warnings: sentences: what is wrong with the set and what to do.
+        left_out: name of a metric that was not computed -> what it needs.
+        curves: metric name -> its values on subsets, where they were asked for.
     """
 
     kind: ClassVar[str] = "metrics"
@@ -167,18 +208,23 @@ class Metrics(_Printed):
     d: int
     values: dict[str, float]
     warnings: tuple[str, ...] = ()
+    left_out: dict[str, str] = field(default_factory=dict)
+    curves: dict[str, Curve] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class ProbeResult(_Printed):
-    """A linear probe on frozen features, judged on a held-out set.
+class ProbeResult(Printed):
+    """A probe on frozen features, linear or by nearest neighbours, judged on a held-out set.
 
     Attributes:
         accuracy: share of validation samples that the probe gets right (top 1).
         n_train, n_val: labelled samples used.
         classes: the labels, in the order of the logits' columns.
-        head: the chosen head: its regularisation and what it reached on the held-out slice of the training set.
+        head: the chosen head: its settings and what it reached on the held-out slice of the training set.
         columns: id, label, prediction, correct [n_val] and logits [n_val, k].
+        top5: share of samples whose label has one of the five largest logits (equal ones count against it); None where
+            there are five classes or fewer.
+        heads: the same of every head that was trained, as `head`.
     """
 
     kind: ClassVar[str] = "probe"
@@ -189,63 +235,38 @@ class ProbeResult(_Printed):
     classes: tuple[Any, ...]
     head: dict[str, Any]
     columns: Columns = field(repr=False, compare=False)
+    top5: float | None = None
+    heads: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def class_accuracy(self) -> dict[Any, float]:
+        """Label -> the share of its validation samples that the probe gets right, in [0, 1]."""
+        labels, place = np.unique(column_of(self, "label"), return_inverse=True)
+        right = np.bincount(place, self.correct) / np.bincount(place)
+        return dict(zip(labels.tolist(), right.tolist(), strict=True))
 
     @property
     def ids(self) -> np.ndarray:
         """The validation samples' ids, [n_val]."""
-        return _column(self, "id")
+        return column_of(self, "id")
 
     @property
     def correct(self) -> np.ndarray:
         """Whether the probe is right, bool [n_val]."""
-        return _column(self, "correct")
+        return column_of(self, "correct")
 
     @property
     def logits(self) -> np.ndarray:
         """The probe's logits, [n_val, k]."""
-        return _column(self, "logits")
+        return column_of(self, "logits")
 
 
-@dataclass(frozen=True)
-class ScoreEvaluation:
-    """How well one score tells the probe's right samples from its wrong ones.
+def column_of(record: Tabled, name: str) -> np.ndarray:
+    """A column of a record.
 
-    Attributes:
-        score: its name.
-        labelled: whether it uses labels (then it is a ceiling, not a rival).
-        auroc, auprc: correct as the positive class; compare auprc with the base rate.
-        auprc_error, fpr95: error as the positive class; share of right samples flagged when 95% of the errors are.
-        aurc, augrc: area under the (generalised) risk-coverage curve; lower is better.
-        coverage, risk: the risk-coverage curve at up to 101 points.
+    Raises:
+        FileFormatError: its table lacks it.
     """
-
-    score: str
-    labelled: bool
-    auroc: Estimate
-    auprc: Estimate
-    auprc_error: Estimate
-    fpr95: Estimate
-    aurc: Estimate
-    augrc: Estimate
-    coverage: tuple[float, ...]
-    risk: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Evaluation(_Printed):
-    """Do scores predict a probe's errors? `accuracy` is the base rate of "correct"."""
-
-    kind: ClassVar[str] = "evaluation"
-    provenance: Provenance
-    n: int
-    accuracy: float
-    rows: tuple[ScoreEvaluation, ...]
-
-
-Record = Scores | Metrics | ProbeResult | Evaluation
-
-
-def _column(record: Scores | ProbeResult, name: str) -> np.ndarray:
     try:
         return record.columns[name]
     except KeyError as error:

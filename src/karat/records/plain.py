@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
+import builtins
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
+from typing import Any, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from ..errors import FileFormatError
-from .kinds import (
-    Columns,
-    Estimate,
-    Evaluation,
-    Health,
-    Metrics,
-    ProbeResult,
-    Provenance,
-    Record,
-    ScoreEvaluation,
-    Scores,
-    Summary,
-)
+from .kinds import Columns
+from .known import KINDS, Record
 
 SCHEMA = 1
-_KINDS: dict[str, type[Record]] = {cls.kind: cls for cls in (Scores, Metrics, ProbeResult, Evaluation)}
 
 
 def to_dict(record: Record) -> dict[str, Any]:
@@ -37,29 +27,22 @@ def to_dict(record: Record) -> dict[str, Any]:
 def from_dict(content: Mapping[str, Any], columns: Columns | None = None) -> Record:
     """The record that `to_dict` made `content` from; its columns are given apart.
 
+    A field that an older karat did not write has its default: not known, or none.
+
     Raises:
         FileFormatError: not a record, of an unknown kind, written by a newer karat, or with a part missing.
     """
     kind = content.get("kind") if isinstance(content, Mapping) else None
-    cls = _KINDS.get(kind) if isinstance(kind, str) else None
+    cls = KINDS.get(kind) if isinstance(kind, str) else None
     if cls is None:
-        raise FileFormatError(
-            f"this is no record of karat: its kind is {kind!r}, known are {', '.join(sorted(_KINDS))}"
-        )
+        raise FileFormatError(f"this is no record of karat: its kind is {kind!r}, known are {', '.join(sorted(KINDS))}")
     if content.get("schema") != SCHEMA:
         raise FileFormatError(
             f"this {kind} record has schema {content.get('schema')}, this karat reads {SCHEMA}: upgrade karat"
         )
-    names = [f.name for f in fields(cls)]
-    missing = [name for name in names if name != "columns" and name not in content]
-    if missing:
-        raise FileFormatError(f"this {kind} record is damaged: it lacks {', '.join(missing)}")
     try:
-        values = {name: _restore(name, content[name]) for name in names if name != "columns"}
-        if "columns" in names:
-            values["columns"] = {} if columns is None else columns
-        return cls(**values)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:  # a part of another form
+        return cls(**_restore_fields(cls, {**content, "columns": {} if columns is None else columns}))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # a part is missing or of another form
         raise FileFormatError(f"this {kind} record is damaged: {error}") from error
 
 
@@ -78,31 +61,56 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _restore(name: str, value: Any) -> Any:
-    """A field from its plain form."""
-    return _RESTORE[name](value) if name in _RESTORE else value
+def _restore_fields(cls: Any, content: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a record, or of a part of one. A field with a default may be missing: it is younger than the file.
+
+    Raises:
+        AttributeError, KeyError, TypeError, ValueError: another field is missing, or one is of another form.
+    """
+    missing = [name for name in _needed(cls) if name not in content]
+    if missing:
+        raise ValueError(f"it lacks {', '.join(missing)}")
+    return {name: _restore(content[name], hint) for name, hint in _hints(cls).items() if name in content}
 
 
-def _restore_row(row: Mapping[str, Any]) -> ScoreEvaluation:
-    estimates = {key: Estimate(**_numbers(item)) for key, item in row.items() if isinstance(item, Mapping)}
-    return ScoreEvaluation(**{**row, **estimates, "coverage": tuple(row["coverage"]), "risk": tuple(row["risk"])})
+def _restore(value: Any, hint: Any) -> Any:
+    """A value of a field from its plain form, by the field's type.
+
+    Raises:
+        AttributeError, KeyError, TypeError, ValueError: of another form.
+    """
+    if is_dataclass(hint):
+        cls = cast(Any, hint)
+        return cls(**_restore_fields(cls, value))
+    match get_origin(hint), get_args(hint):
+        case builtins.tuple, (kind, builtins.Ellipsis):
+            return tuple(_restore(item, kind) for item in value)
+        case builtins.tuple, kinds:
+            return tuple(_restore(item, kind) for item, kind in zip(value, kinds, strict=True))
+        case builtins.dict, (_, kind):
+            return {key: _restore(item, kind) for key, item in value.items()}
+    if hint is float:
+        return math.nan if value is None else float(value)
+    if hint is np.ndarray:
+        return _restore_array(value)
+    return value
 
 
-def _numbers(values: Mapping[str, float | None]) -> dict[str, float]:
-    """null is NaN again."""
-    return {key: math.nan if value is None else value for key, value in values.items()}
+def _restore_array(value: Any) -> np.ndarray:
+    array = np.asarray(value)
+    if array.ndim != 1 or array.dtype.kind not in "bif":
+        raise TypeError(f"{value!r:.40} is no list of numbers")
+    return array
 
 
-_RESTORE: dict[str, Callable[[Any], Any]] = {
-    "provenance": lambda value: Provenance(**value),
-    "health": lambda value: Health(**{**value, "warnings": tuple(value["warnings"])}),
-    "summary": lambda value: {key: Summary(**_numbers(item)) for key, item in value.items()},
-    "rows": lambda value: tuple(_restore_row(row) for row in value),
-    "names": tuple,
-    "classes": tuple,
-    "lowest": lambda value: tuple((key, number) for key, number in value),
-    "activation_share": lambda value: np.asarray(value, np.float64),
-    "discriminative": lambda value: np.asarray(value, bool),
-    "values": _numbers,
-    "warnings": tuple,
-}
+@cache
+def _hints(cls: Any) -> dict[str, Any]:
+    """The fields of a record, or of a part of one, with their types."""
+    hints = get_type_hints(cls)
+    return {f.name: hints[f.name] for f in fields(cls)}
+
+
+@cache
+def _needed(cls: Any) -> list[str]:
+    """The fields without a default."""
+    return [f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING]

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from .._files import atomic_path, writing
 from ..errors import FileFormatError, InputError
-from .kinds import ProbeResult, Record, Scores
+from .known import Record, WithColumns
 from .plain import from_dict, to_dict
 
 _KEY = b"karat"
@@ -99,7 +99,7 @@ class TableWriter:
         self._stack.__exit__(kind, error, trace)
 
 
-def write_table(path: Path, record: Scores | ProbeResult) -> None:
+def write_table(path: Path, record: WithColumns) -> None:
     """Write the columns of a record, and the record in the metadata, atomically."""
     with TableWriter(path) as writer:
         writer.append(record.columns)

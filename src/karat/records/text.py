@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from .kinds import Evaluation, Metrics, ProbeResult, Record, ScoreEvaluation, Scores
-
-# A table that is not shown in a terminal is as wide as it has to be.
-PIPED_WIDTH = 1000
+from .kinds import Metrics, ProbeResult, Scores
+from .known import Record
+from .layout import PIPED_WIDTH, numbers_table, pairs, print_blocks, table
+from .verdict_text import verdict_blocks
 
 
 def text_of(record: Record) -> str:
@@ -26,40 +26,20 @@ def text_of(record: Record) -> str:
     return "\n".join(line.rstrip() for line in output.getvalue().splitlines())
 
 
-def print_blocks(console: Console, blocks: Sequence[Table | str]) -> None:
-    """Print tables and sentences with an empty line between them."""
-    for number, block in enumerate(blocks):
-        if number:
-            console.print()
-        console.print(escape(block) if isinstance(block, str) else block)
-
-
 def blocks_of(record: Record) -> list[Table | str]:
     """A record as terminal tables and sentences."""
     match record:
         case Scores():
             lowest = [_lowest_table(record)] if record.lowest else []
-            return [_health_table(record), _summary_table(record), *lowest, verdict(record)]
+            left_out = [_left_out(record)] if record.left_out else []
+            return [_health_table(record), _summary_table(record), *left_out, *lowest, verdict(record)]
         case Metrics():
-            return [_pairs("metrics", {name: f"{value:.6g}" for name, value in record.values.items()})]
+            left_out = [_left_out(record)] if record.left_out else []
+            return [_curves_table(record) if record.curves else _metrics_table(record), *left_out]
         case ProbeResult():
-            return [_probe_table(record)]
-        case Evaluation():
-            return [_evaluation_sentence(record), _evaluation_table(record)]
-
-
-def table(title: str, *columns: str) -> Table:
-    """A table without rules, as wide as its title or wider."""
-    return Table(
-        *columns,
-        title=title or None,
-        title_justify="left",
-        title_style="bold",
-        header_style="dim",
-        min_width=len(title),
-        box=None,
-        pad_edge=False,
-    )
+            return _probe_blocks(record)
+        case _:
+            return verdict_blocks(record)
 
 
 def verdict(record: Scores) -> str:
@@ -72,19 +52,9 @@ def verdict(record: Scores) -> str:
     )
 
 
-def _pairs(title: str, rows: dict[str, str]) -> Table:
-    pairs = table(title)
-    pairs.show_header = False
-    pairs.add_column(style="dim")
-    pairs.add_column(justify="right")
-    for name, value in rows.items():
-        pairs.add_row(escape(name), escape(value))
-    return pairs
-
-
 def _health_table(record: Scores) -> Table:
     h = record.health
-    return _pairs(
+    return pairs(
         "health",
         {
             "samples x features": f"{h.n:,} x {h.d:,}",
@@ -118,45 +88,74 @@ def _lowest_table(record: Scores) -> Table:
     return lowest
 
 
+def _metrics_table(record: Metrics) -> Table:
+    return pairs("metrics", {name: f"{value:.6g}" for name, value in record.values.items()})
+
+
+def _curves_table(record: Metrics) -> Table:
+    """Each metric against the size of the subset, below those sizes; the last value is that of the whole set."""
+    groups: dict[tuple[str, tuple[int, ...]], list[str]] = {}
+    for name, curve in record.curves.items():
+        groups.setdefault((curve.of, curve.n), []).append(name)
+    most = max(len(n) for _, n in groups)
+    curves = numbers_table("metrics", "", *[""] * most)
+    curves.show_header = False
+    for (of, n), names in groups.items():
+        curves.add_row(of, *_cells(most, [f"{size:,}" for size in n]), style="dim")
+        for name in names:
+            curves.add_row(escape(name), *_cells(most, [f"{value:.6g}" for value in record.curves[name].values]))
+    return curves
+
+
+def _cells(columns: int, texts: list[str]) -> list[str]:
+    """The last cells of a row."""
+    return [""] * (columns - len(texts)) + texts
+
+
+def _left_out(record: Scores | Metrics) -> str:
+    names: dict[str, list[str]] = {}
+    for name, need in record.left_out.items():
+        names.setdefault(need, []).append(name)
+    return "left out: " + "; ".join(f"{', '.join(found)} ({need})" for need, found in names.items())
+
+
+def _probe_blocks(record: ProbeResult) -> list[Table | str]:
+    heads = [_heads_table(record)] if len(record.heads) > 1 else []
+    classes = [_classes_table(record)] if len(record.classes) > 2 and "label" in record.columns else []
+    return [_probe_table(record), *heads, *classes]
+
+
 def _probe_table(record: ProbeResult) -> Table:
-    head = {
-        key.replace("_", " "): f"{value:.4g}" if isinstance(value, float) else str(value)
-        for key, value in record.head.items()
-    }
-    return _pairs(
-        "linear probe",
+    top5 = {} if record.top5 is None else {"among the first five": f"{record.top5:.1%}"}
+    return pairs(
+        "kNN probe" if record.provenance.function == "knn_probe" else "linear probe",
         {
             "accuracy": f"{record.accuracy:.1%}",
+            **top5,
             "training samples": f"{record.n_train:,}",
             "validation samples": f"{record.n_val:,}",
             "classes": f"{len(record.classes):,}",
-            **head,
+            **{key.replace("_", " "): _setting(value) for key, value in record.head.items()},
         },
     )
 
 
-def _evaluation_sentence(record: Evaluation) -> str:
-    return (
-        f"Do the scores predict the probe's errors? {record.n:,} samples, accuracy (the base rate of AUPRC) "
-        f"{record.accuracy:.3f}; chance is an AUROC of 0.5; 95% intervals in brackets."
-    )
+def _heads_table(record: ProbeResult) -> Table:
+    heads = table("heads")
+    for key in record.heads[0]:
+        heads.add_column(escape(key.replace("_", " ")), justify="right")
+    for head in record.heads:
+        heads.add_row(*(escape(_setting(value)) for value in head.values()))
+    return heads
 
 
-def _evaluation_table(record: Evaluation) -> Table:
-    evaluation = table("")
-    evaluation.add_column("without labels", no_wrap=True)
-    for name in ("AUROC", "AUPRC", "AUPRC error", "FPR@95", "AURC", "AUGRC"):
-        evaluation.add_column(name, justify="right")
-    for row in record.rows:
-        if not row.labelled:
-            evaluation.add_row(*_cells(row))
-    evaluation.add_row("[dim]with labels[/]")
-    for row in record.rows:
-        if row.labelled:
-            evaluation.add_row(*_cells(row))
-    return evaluation
+def _classes_table(record: ProbeResult) -> Table:
+    """The classes that the probe tells worst."""
+    worst = numbers_table("worst classes", "", "accuracy")
+    for name, accuracy in sorted(record.class_accuracy.items(), key=lambda item: item[1])[:5]:
+        worst.add_row(escape(str(name)), f"{accuracy:.1%}")
+    return worst
 
 
-def _cells(row: ScoreEvaluation) -> list[str]:
-    estimates = (row.auroc, row.auprc, row.auprc_error, row.fpr95, row.aurc, row.augrc)
-    return [row.score, *(escape(str(estimate)) for estimate in estimates)]
+def _setting(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

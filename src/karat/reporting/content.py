@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,12 +11,28 @@ import numpy as np
 from .._version import version
 from ..errors import FileFormatError, InputError
 from ..images import ImageSource
-from ..records import SCHEMA, Evaluation, Metrics, ProbeResult, Record, Scores
-from .curves import histogram, risk_curves, share_curve
-from .gallery import choose, pictures_of, sheets
+from ..records import (
+    SCHEMA,
+    Calibration,
+    Comparison,
+    Compression,
+    Evaluation,
+    Metrics,
+    ProbeResult,
+    Record,
+    Scores,
+    Selection,
+)
+from .compared import comparison_section
+from .compressed import compression_section
+from .curves import histogram, share_curve
+from .evaluation import evaluation_section
+from .gallery import STORED, Pictures, choose, pictures_of, sheets
+from .labelling import calibration_section, selection_section
 from .samples import UNKNOWN, Samples, read_samples
-from .summary import summary
-from .tables import class_table, evaluation_table, health_table, metric_table, pairs, provenance_table, score_table
+from .summary import probe_name, summary
+from .tables import class_table, head_table, health_table, pairs, provenance_table, score_table
+from .whole_set import left_out_table, metrics_section
 
 Json = dict[str, Any]
 _Kind = TypeVar("_Kind", bound=Record)
@@ -44,7 +60,10 @@ def content(
     Returns:
         {"schema", "title", "karat", "summary", "damaged", "sections"}, JSON values only; numbers that are not defined
         are None. Each section has "kind", "record" (its name, where there are several of its kind, else None) and,
-        where it could not be made, nothing but "damaged": why.
+        where it could not be made, nothing but "damaged": why. What else it has is said where it is made: of
+        "evaluation" in `evaluation.evaluation_section`, of "calibration" and "selection" in `labelling`, of
+        "compression" in `compressed`, of "metrics" in `whole_set`, of "comparison" in `compared`; the others in this
+        module, from `tables`, `curves` and `gallery`.
 
     Raises:
         InputError: no scores record has the score `by`.
@@ -56,14 +75,21 @@ def content(
     def samples(name: str) -> Samples:
         return read_samples(scores[name], list(probes.values()), _order(scores[name], by))
 
+    pictures: Pictures | None = None
+    if images is not None:
+        pictures = partial(_pictures, images, paths)
     sections = [
         *_sections("health", scores, lambda name, record: _health(record)),
         *_sections("distribution", scores, lambda name, record: _distribution(record, samples(name))),
-        *_sections("evaluation", _of(records, Evaluation), lambda name, record: _evaluation(record)),
-        *_sections("gallery", scores, lambda name, record: _gallery(samples(name), images, paths)),
+        *_sections("evaluation", _of(records, Evaluation), lambda name, record: evaluation_section(record)),
+        *_sections("calibration", _of(records, Calibration), lambda name, record: calibration_section(record)),
+        *_sections("gallery", scores, lambda name, record: _gallery(samples(name), pictures)),
+        *_sections("selection", _of(records, Selection), lambda name, record: selection_section(record, pictures)),
         *_sections("activation", scores, lambda name, record: _activation(record)),
-        *_sections("metrics", _of(records, Metrics), lambda name, record: _metrics(record)),
+        *_sections("compression", _of(records, Compression), lambda name, record: compression_section(record)),
+        *_sections("metrics", _of(records, Metrics), lambda name, record: metrics_section(record)),
         *_sections("probe", probes, lambda name, record: _probe(record)),
+        *_sections("comparison", _of(records, Comparison), lambda name, record: comparison_section(record, pictures)),
     ]
     return {
         "schema": SCHEMA,
@@ -73,6 +99,10 @@ def content(
         "damaged": [{"part": part, "why": why} for part, why in (damaged or {}).items()],
         "sections": [*sections, {"kind": "provenance", "record": None, "records": provenance_table(records)}],
     }
+
+
+def _pictures(images: ImageSource, paths: Mapping[str, str] | None, ids: list[str], stored: int) -> dict[str, Json]:
+    return pictures_of(ids, images, paths, stored=stored)
 
 
 def _of(records: Mapping[str, Record], kind: type[_Kind]) -> dict[str, _Kind]:
@@ -108,15 +138,15 @@ def _health(scores: Scores) -> Json:
 
 
 def _distribution(scores: Scores, samples: Samples) -> Json:
-    return {"unscored": samples.unscored, "histogram": histogram(samples), "rows": score_table(scores)}
+    return {
+        "unscored": samples.unscored,
+        "histogram": histogram(samples),
+        "rows": score_table(scores),
+        "left_out": left_out_table(scores.left_out),
+    }
 
 
-def _evaluation(evaluation: Evaluation) -> Json:
-    table = evaluation_table(evaluation)
-    return {"n": evaluation.n, "accuracy": evaluation.accuracy, **table, "curves": risk_curves(evaluation)}
-
-
-def _gallery(samples: Samples, images: ImageSource | None, paths: Mapping[str, str] | None) -> Json:
+def _gallery(samples: Samples, pictures: Pictures | None) -> Json:
     rows = choose(samples)
     shown = [str(samples.ids[row]) for chosen in rows.values() for row in chosen]
     judged = samples.verdict[samples.verdict != UNKNOWN]
@@ -125,8 +155,8 @@ def _gallery(samples: Samples, images: ImageSource | None, paths: Mapping[str, s
         "n": len(samples),
         "by_rule": int(samples.by_rule.sum()),
         "accuracy": float(judged.mean()) if len(judged) else None,
-        "pictures": images is not None,
-        "sheets": sheets(samples, rows, pictures_of(shown, images, paths) if images is not None else {}),
+        "pictures": pictures is not None,
+        "sheets": sheets(samples, rows, {} if pictures is None else pictures(shown, STORED)),
     }
 
 
@@ -137,16 +167,21 @@ def _activation(scores: Scores) -> Json:
     return {"halves": scores.health.halves, **share_curve(share, discriminative)}
 
 
-def _metrics(metrics: Metrics) -> Json:
-    return {"n": metrics.n, "d": metrics.d, "rows": metric_table(metrics)}
-
-
 def _probe(probe: ProbeResult) -> Json:
-    found = {"accuracy": probe.accuracy, "n_train": probe.n_train, "n_val": probe.n_val}
     head = {key: round(value, 4) if isinstance(value, float) else value for key, value in probe.head.items()}
     table: Json = {"rows": None, "damaged_table": None}
     try:
         table["rows"] = class_table(probe)
     except FileFormatError as error:
         table["damaged_table"] = str(error)
-    return {**found, "classes": len(probe.classes), "head": pairs(head), **table}
+    return {
+        "name": probe_name(probe),
+        "accuracy": probe.accuracy,
+        "top5": probe.top5,
+        "n_train": probe.n_train,
+        "n_val": probe.n_val,
+        "classes": len(probe.classes),
+        "head": pairs(head),
+        "heads": head_table(probe),
+        **table,
+    }

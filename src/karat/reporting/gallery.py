@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ SHOWN, STORED = 96, 192
 _LONGEST = 80
 
 Json = dict[str, Any]
+# The pictures of some ids, their longest side at most so many pixels.
+Pictures = Callable[[list[str], int], dict[str, Json]]
 
 
 def sheets(samples: Samples, chosen: Mapping[str, np.ndarray], pictures: Mapping[str, Json]) -> list[Json]:
@@ -50,36 +52,39 @@ def choose(samples: Samples, *, places: int = PLACES, seed: int = 0) -> dict[str
     }
 
 
-def pictures_of(ids: list[str], source: ImageSource, paths: Mapping[str, str] | None = None) -> dict[str, Json]:
+def pictures_of(
+    ids: list[str], source: ImageSource, paths: Mapping[str, str] | None = None, *, stored: int = STORED
+) -> dict[str, Json]:
     """The pictures of some ids, as data URIs. An image that is missing or damaged says so in its place.
 
     Args:
         ids: the samples.
         source: the images.
         paths: id -> path in the source; None: the source has the same ids.
+        stored: the longest side of what is kept of a larger picture, in pixels.
     """
     path_of = {name: name if paths is None else paths.get(name, "") for name in ids}
     wanted = set(path_of.values())
     known = names(source.ids if paths is None else source.paths)
     row_of = {path: row for row, path in enumerate(known) if path in wanted}
-    return {name: _picture(source, row_of.get(path)) for name, path in path_of.items()}
+    return {name: _picture(source, row_of.get(path), stored) for name, path in path_of.items()}
 
 
-def _picture(source: ImageSource, row: int | None) -> Json:
+def _picture(source: ImageSource, row: int | None, stored: int) -> Json:
     if row is None:
         return {"missing": "no such image"}
     try:
         pixels = source.read(row)
     except InputError:
         return {"missing": "unreadable image"}
-    return {"src": _data_uri(pixels)}
+    return {"src": _data_uri(pixels, stored)}
 
 
-def _data_uri(pixels: np.ndarray) -> str:
+def _data_uri(pixels: np.ndarray, stored: int) -> str:
     """uint8 [h, w, 3] -> a PNG where it is small, else a JPEG."""
     image = require("PIL.Image", "pictures in a report").fromarray(pixels)
     small = max(image.size) <= SHOWN
-    image.thumbnail((STORED, STORED))
+    image.thumbnail((stored, stored))
     kind = "png" if small else "jpeg"
     file = io.BytesIO()
     image.save(file, format=kind, optimize=True, **({} if small else {"quality": 85}))

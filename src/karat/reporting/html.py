@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,18 @@ from ..errors import InputError, InputTypeError
 from ..images import ImageSource, open_images
 from ..records import Record
 from ..runs import Run, load_record, open_run
-from . import figures
+from . import figures, verdict_figures
 from .content import content
 
 # A figure is drawn twice, for wide and for narrow windows; the style sheet shows one of them.
 _WIDTHS = {"wide": 720, "narrow": 330}
+# Small multiples are small in every window.
+_SMALL = {"small": 210}
+
+_DRAWINGS = (
+    figures.histogram, figures.auroc_intervals, figures.risk_coverage, figures.share_curve, verdict_figures.keep_curve,
+    verdict_figures.reliability,
+)  # fmt: skip
 
 Json = dict[str, Any]
 
@@ -90,9 +97,12 @@ def render(page: Json) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": _number, "decimal": _decimal, "share": _share, "count": _count}
-    drawings = (figures.histogram, figures.auroc_intervals, figures.risk_coverage, figures.share_curve)
-    environment.globals |= {drawing.__name__: _at_both_widths(drawing) for drawing in drawings}
+    environment.filters |= {
+        "number": _number, "decimal": _decimal, "share": _share, "count": _count, "signed": _signed, "p": _p,
+        "sentence": _sentence,
+    }  # fmt: skip
+    environment.globals |= {drawing.__name__: _at(drawing, _WIDTHS) for drawing in _DRAWINGS}
+    environment.globals["convergence"] = _at(verdict_figures.convergence, _SMALL)
     return str(environment.get_template("report.html.j2").render(page=page))
 
 
@@ -127,13 +137,14 @@ def _inside(folder: Path, source: str) -> Path:
     return folder / source if (folder / source).exists() else Path(source)
 
 
-def _at_both_widths(draw: Callable[..., str]) -> Callable[..., str]:
+def _at(draw: Callable[..., str], widths: Mapping[str, int]) -> Callable[..., str]:
+    """A figure as the page calls it: drawn once a width."""
     markup = require("markupsafe", "a report").Markup
 
     def drawn(data: Any) -> str:
         return markup("").join(
             markup('<div class="{}">').format(name) + markup(draw(data, width=width)) + markup("</div>")
-            for name, width in _WIDTHS.items()
+            for name, width in widths.items()
         )
 
     return drawn
@@ -153,7 +164,7 @@ def _number(value: float | None) -> str:
 
 
 def _decimal(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+    return "-" if value is None else f"{value:.3f}".replace("-", "−")
 
 
 def _share(value: float | None) -> str:
@@ -171,3 +182,25 @@ def _share(value: float | None) -> str:
 
 def _count(value: int) -> str:
     return f"{value:,}"
+
+
+def _signed(value: float | None) -> str:
+    """A difference, with a true minus sign.
+
+    >>> _signed(0.0312), _signed(-0.2), _signed(None)
+    ('+0.031', '−0.200', '-')
+    """
+    return "-" if value is None else f"{value:+.3f}".replace("-", "−")
+
+
+def _p(value: float | None) -> str:
+    return "-" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _sentence(text: str) -> str:
+    """A warning, with the full stop that some lack.
+
+    >>> _sentence("few samples"), _sentence("Why?")
+    ('few samples.', 'Why?')
+    """
+    return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import FileFormatError
-from ..records import ProbeResult, Scores
+from ..records import ProbeResult, Scores, WithColumns
 
 UNKNOWN, WRONG, RIGHT = -1, 0, 1
 
@@ -68,7 +68,7 @@ def read_samples(scores: Scores, probes: Sequence[ProbeResult], by: str) -> Samp
     )
 
 
-def column(record: Scores | ProbeResult, name: str, n: int | None = None) -> np.ndarray:
+def column(record: WithColumns, name: str, n: int | None = None) -> np.ndarray:
     """One column of a record's table, [n].
 
     Raises:

@@ -6,7 +6,20 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from ..records import Estimate, Evaluation, Metrics, ProbeResult, Record, ScoreEvaluation, Scores
+from ..records import (
+    Calibration,
+    Comparison,
+    Compression,
+    Estimate,
+    Evaluation,
+    Metrics,
+    ProbeResult,
+    ProbeShift,
+    Record,
+    ScoreEvaluation,
+    Scores,
+)
+from ..records.verdicts import LEVEL
 
 # Below this AUROC an informative score is called weak (ours).
 GOOD_AUROC = 0.7
@@ -25,14 +38,22 @@ def summary(records: Mapping[str, Record]) -> dict[str, Any]:
     evaluations = [record for record in records.values() if isinstance(record, Evaluation)]
     scores = [record for record in records.values() if isinstance(record, Scores)]
     verdict = _verdict(evaluations, scores)
-    warnings = _unique(warning for record in scores for warning in record.health.warnings)
     return {
         "tone": verdict.tone,
         "headline": verdict.sentence,
-        "findings": [*_probe_findings(records), *(line for each in evaluations for line in _evaluation_findings(each))],
-        "warnings": warnings,
+        "findings": [
+            *_probe_findings(records),
+            *(line for each in evaluations for line in _evaluation_findings(each)),
+            *(line for record in records.values() for line in _further_findings(record)),
+        ],
+        "warnings": _unique(warning for record in records.values() for warning in _warnings(record)),
         "next_steps": _next_steps(records, evaluations, scores),
     }
+
+
+def probe_name(probe: ProbeResult) -> str:
+    """What kind of probe it is."""
+    return "kNN probe" if probe.provenance.function == "knn_probe" else "linear probe"
 
 
 def leading(evaluation: Evaluation) -> ScoreEvaluation | None:
@@ -71,7 +92,8 @@ def _verdict(evaluations: list[Evaluation], scores: list[Scores]) -> Verdict:
 
 def _probe_findings(records: Mapping[str, Record]) -> list[str]:
     return [
-        f"A linear probe, trained on {probe.n_train:,} samples, is right on {probe.accuracy:.1%} of {probe.n_val:,}."
+        f"A {probe_name(probe)}, trained on {probe.n_train:,} samples, "
+        f"is right on {probe.accuracy:.1%} of {probe.n_val:,}."
         for probe in records.values()
         if isinstance(probe, ProbeResult)
     ]
@@ -103,6 +125,37 @@ def _setting_aside(evaluation: Evaluation, row: ScoreEvaluation) -> list[str]:
         f"Setting aside the {1 - _KEPT:.0%} of samples with the lowest {row.score} {change} the probe's error rate: "
         f"{before:.1%} before, {after:.1%} after."
     ]
+
+
+def _further_findings(record: Record) -> list[str]:
+    """What a record says that judges something else than scores."""
+    match record:
+        case Compression():
+            return [record.verdict] if record.curve else []
+        case Calibration():
+            chance = f"a perfect prediction shows {record.ece_by_chance:.3f} by chance"
+            return [
+                f"P(misclassified) is off by {record.ece.value:.3f} on average ({chance}), "
+                f"from {record.n_labelled:,} labelled samples."
+            ]
+        case Comparison():
+            return [_probe_shift(shift) for shift in record.probes]
+        case _:
+            return []
+
+
+def _probe_shift(shift: ProbeShift) -> str:
+    points = [100 * value for value in (shift.difference.value, shift.difference.low, shift.difference.high)]
+    told = "" if shift.p < LEVEL else ": no difference that can be told from chance"
+    return (
+        f"From {shift.first} to {shift.second} the probe gains {shift.gained:,} samples and loses "
+        f"{shift.lost:,}: {points[0]:+.1f} points of accuracy [{points[1]:+.1f}, {points[2]:+.1f}]{told}."
+    )
+
+
+def _warnings(record: Record) -> tuple[str, ...]:
+    """What not to trust; a probe has no warnings."""
+    return record.health.warnings if isinstance(record, Scores) else getattr(record, "warnings", ())
 
 
 def _next_steps(records: Mapping[str, Record], evaluations: list[Evaluation], scores: list[Scores]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..catalog import ROWS
-from ..records import Evaluation, Health, Metrics, ProbeResult, Provenance, Record, ScoreEvaluation, Scores, to_dict
+from ..records import Health, ProbeResult, Provenance, Record, Scores, to_dict
 from .gallery import shortened
 from .samples import column, names
 
@@ -75,46 +76,7 @@ def _activation_rows(health: Health, epsilon: float, features: int) -> list[_Hea
 def score_table(scores: Scores) -> list[Json]:
     """One row a score: its meaning and its distribution."""
     plain = to_dict(scores)["summary"]
-    return [{"score": name, "meaning": _meaning(name), **plain.get(name, {})} for name in scores.names]
-
-
-def evaluation_table(evaluation: Evaluation) -> Json:
-    """The measures of each score without labels, best AUROC first; those with labels; and what chance gives."""
-    plain = {row["score"]: row for row in to_dict(evaluation)["rows"]}
-    rows = sorted(evaluation.rows, key=_rank)
-    right, wrong = evaluation.accuracy, 1 - evaluation.accuracy
-    areas = {"auroc": 0.5, "auprc": right, "auprc_error": wrong, "aurc": wrong, "augrc": wrong / 2}
-    return {
-        "rivals": [_measures(plain[row.score], row) for row in rows if not row.labelled],
-        "ceiling": [_measures(plain[row.score], row) for row in rows if row.labelled],
-        "chance": {**areas, "fpr95": 0.95},
-    }
-
-
-def _rank(row: ScoreEvaluation) -> tuple[bool, float]:
-    value = row.auroc.value
-    return value != value, -value
-
-
-def _measures(plain: Json, row: ScoreEvaluation) -> Json:
-    kept = {key: value for key, value in plain.items() if key not in ("coverage", "risk")}
-    return kept | {"meaning": _meaning(row.score), "chance": row.auroc.low <= 0.5}
-
-
-def metric_table(metrics: Metrics) -> list[Json]:
-    """One row a metric of the whole set."""
-    plain = to_dict(metrics)["values"]
-    words = {1: "higher is better", -1: "lower is better"}
-    return [
-        {
-            "metric": name,
-            "value": value,
-            "meaning": _meaning(name),
-            "better": words.get(ROWS[name].direction) if name in ROWS else None,
-            "source": ROWS[name].source if name in ROWS else None,
-        }
-        for name, value in plain.items()
-    ]
+    return [{"score": name, "meaning": meaning(name), **plain.get(name, {})} for name in scores.names]
 
 
 def class_table(probe: ProbeResult) -> list[Json] | None:
@@ -144,6 +106,21 @@ def _class_row(name: str, correct: np.ndarray, predictions: np.ndarray) -> Json:
     }
 
 
+def head_table(probe: ProbeResult) -> Json | None:
+    """The settings of every head that was trained, and what it reached: "names" and "rows"; None where there is one."""
+    if len(probe.heads) < 2:
+        return None
+    names = list(dict.fromkeys(key for head in probe.heads for key in head))
+    return {
+        "names": [key.replace("_", " ") for key in names],
+        "rows": [[_cell(head.get(key)) for key in names] for head in probe.heads],
+    }
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else "-" if value is None else _text(value)
+
+
 def provenance_table(records: Mapping[str, Record]) -> list[Json]:
     """How each record was made."""
     return [{"name": name, "kind": record.kind, **_provenance(record.provenance)} for name, record in records.items()]
@@ -167,5 +144,17 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _meaning(name: str) -> str:
+def meaning(name: str) -> str:
+    """What a score or metric of the catalogue means."""
     return ROWS[name].meaning if name in ROWS else ""
+
+
+def better(name: str) -> str | None:
+    """Which way a score or metric is better, in words."""
+    words = {1: "higher is better", -1: "lower is better"}
+    return words.get(ROWS[name].direction) if name in ROWS else None
+
+
+def defined(value: float) -> float | None:
+    """None in the place of NaN and infinity, which JSON lacks."""
+    return value if math.isfinite(value) else None

@@ -11,9 +11,7 @@ import numpy as np
 
 from .._array import FLOATS, as_vector
 from ..errors import InputError, InputTypeError
-
-# Draws in one block of resamples: few enough for their arrays to stay in the processor's cache.
-_BLOCK_DRAWS = 1 << 16
+from .bootstrap import draws
 
 
 @dataclass(frozen=True)
@@ -87,8 +85,8 @@ class RankedSamples:
             InputError: no samples, different lengths, NaN, `correct` with other values than true and false.
             InputTypeError: scores that are no real numbers.
         """
-        scores = _check_score(score)
-        right = _check_correct(correct, len(scores))
+        scores = check_score(score)
+        right = check_correct(correct, len(scores))
         distinct, rank = np.unique(scores, return_inverse=True)  # rising
         groups = len(distinct)
         return cls(groups - 1 - rank + np.where(right, 0, groups), groups)
@@ -99,11 +97,7 @@ class RankedSamples:
 
     def resampled(self, resamples: int, seed: int) -> Iterator[TieGroups]:
         """Bootstrap resamples, a block at a time; the draws do not depend on the size of the blocks."""
-        n = len(self.cell)
-        generator = np.random.default_rng(seed)
-        size = max(1, _BLOCK_DRAWS // n)
-        for start in range(0, resamples, size):
-            drawn = generator.integers(n, size=(min(size, resamples - start), n))
+        for drawn in draws(len(self.cell), resamples, seed):
             yield self._count(self.cell[drawn])
 
     def _count(self, cells: np.ndarray) -> TieGroups:
@@ -113,29 +107,40 @@ class RankedSamples:
         return TieGroups.of(counts.reshape(b, 2, self.groups))
 
 
-def _check_score(score: Any) -> np.ndarray:
-    values = as_vector(score, "score")
+def check_score(score: Any, name: str = "score", n: int | None = None) -> np.ndarray:
+    """Scores as float64 [n].
+
+    Raises:
+        InputError: no samples, another length, NaN.
+        InputTypeError: no real numbers.
+    """
+    values = as_vector(score, name, n)
     if values.dtype not in FLOATS and values.dtype.kind not in "fiub":
-        raise InputTypeError(f"score has dtype {values.dtype}, but real numbers are needed")
+        raise InputTypeError(f"{name} has dtype {values.dtype}, but real numbers are needed")
     if len(values) == 0:
-        raise InputError("score is empty, but at least one sample is needed")
+        raise InputError(f"{name} is empty, but at least one sample is needed")
     values = values.astype(np.float64)
     unknown = np.flatnonzero(np.isnan(values))
     if len(unknown):
         raise InputError(
-            f"score is NaN in {len(unknown)} of {len(values)} samples, first in rows {', '.join(map(str, unknown[:5]))}"
-            f"{' ...' if len(unknown) > 5 else ''}: leave these samples out of score and correct"
+            f"{name} is NaN in {len(unknown)} of {len(values)} samples, first in rows "
+            f"{', '.join(map(str, unknown[:5]))}{' ...' if len(unknown) > 5 else ''}: leave them out everywhere"
         )
     return values
 
 
-def _check_correct(correct: Any, n: int) -> np.ndarray:
-    values = as_vector(correct, "correct", n)
+def check_correct(correct: Any, n: int, name: str = "correct") -> np.ndarray:
+    """True and false (or 1 and 0) as bool [n].
+
+    Raises:
+        InputError: another length, or other values.
+    """
+    values = as_vector(correct, name, n)
     if values.dtype == bool:
         return values
     neither = np.flatnonzero((values != 0) & (values != 1))
     if len(neither):
         raise InputError(
-            f"correct holds {values[neither[0]]} in row {neither[0]}, but each sample must be true or false (1 or 0)"
+            f"{name} holds {values[neither[0]]} in row {neither[0]}, but each sample must be true or false (1 or 0)"
         )
     return values == 1

@@ -72,6 +72,18 @@ def rank_features(share: np.ndarray, *, upper: float = 95) -> np.ndarray:
     return np.lexsort((np.arange(len(share)), -share, group))
 
 
+def kept_features(keep: float, d: int) -> int:
+    """How many of d features a share comes to: k = max(1, round(keep * d)), a half rounded to the even number."""
+    return max(1, round(keep * d))
+
+
+def keep_first(order: np.ndarray, keep: float) -> np.ndarray:
+    """The features that a share of an order comes to, as a mask: bool [d]."""
+    mask = np.zeros(len(order), bool)
+    mask[order[: kept_features(keep, len(order))]] = True
+    return mask
+
+
 def column_share(share: np.ndarray, *, halves: bool) -> np.ndarray:
     """One share a column of h: where features were split in halves, the larger of the two. [2d] -> [d]"""
     return share.reshape(2, -1).max(axis=0) if halves else share

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from ..errors import InputError
 from .activations import Activations, refuse_bad, scan
 from .discriminative import Over
 from .halves import Halves
+from .profile import each_sample, max_z_of
 from .reference import Reference, fit_reference, warn_if_all_zero
 
 
@@ -71,26 +72,81 @@ def q_score(
 
     Reference: Kalibhat et al., AAAI 2024, definition of Q-Score.
     """
-    rows = as_rows(h)
-    fitted = fit_reference(
-        rows if reference is None else as_rows(reference, "reference"),
-        epsilon=epsilon,
-        lower=lower,
-        upper=upper,
-        over=over,
-        normalize=normalize,
-        halves=halves,
-        seed=seed,
-        threads=threads,
-        name="h" if reference is None else "reference",
-    )
+    fitted = _fitted(h, reference, epsilon, lower, upper, over, normalize, halves, seed, threads)
     warn_if_all_zero(fitted)
-    parts, start = [], 0
-    for found, scores in score_chunks(rows, fitted, threads=threads):
-        refuse_bad(found.bad, start)
-        parts.append(scores.q_score)
-        start += len(found)
-    return np.concatenate(parts)
+    return _each_score(h, fitted, threads, lambda scores: scores.q_score)
+
+
+def n_active(
+    h: Any,
+    *,
+    reference: Any = None,
+    epsilon: float | Literal["auto"] = 4.0,
+    lower: float = 50,
+    upper: float = 95,
+    over: Over = "active",
+    normalize: bool = False,
+    halves: Halves = "auto",
+    seed: int = 0,
+    threads: int | None = None,
+) -> np.ndarray:
+    """|L_i|: how many features of each sample are highly active.
+
+    The reference decides on halves and their means only, and on epsilon="auto".
+
+    Args:
+        h, reference, epsilon, lower, upper, over, normalize, halves, seed, threads: see `q_score`.
+
+    Returns:
+        float64 [n], whole numbers from 0 to d / (1 + epsilon**2) (2d with halves); higher = more features stand out.
+
+    Raises:
+        InputError: as for `q_score`.
+
+    >>> import numpy as np
+    >>> h = np.zeros((2, 20)); h[0, 3] = h[1, 5] = 2
+    >>> n_active(h).tolist()
+    [1.0, 1.0]
+
+    Reference: Kalibhat et al., AAAI 2024.
+    """
+    fitted = _fitted(h, reference, epsilon, lower, upper, over, normalize, halves, seed, threads)
+    return _each_score(h, fitted, threads, lambda scores: scores.active)
+
+
+def n_discriminative(
+    h: Any,
+    *,
+    reference: Any = None,
+    epsilon: float | Literal["auto"] = 4.0,
+    lower: float = 50,
+    upper: float = 95,
+    over: Over = "active",
+    normalize: bool = False,
+    halves: Halves = "auto",
+    seed: int = 0,
+    threads: int | None = None,
+) -> np.ndarray:
+    """|L_i ∩ D|: how many discriminative features of each sample are highly active.
+
+    Args:
+        h, reference, epsilon, lower, upper, over, normalize, halves, seed, threads: see `q_score`.
+
+    Returns:
+        float64 [n], whole numbers from 0 to |L_i|; higher = more of the features that tell samples apart.
+
+    Raises:
+        InputError: as for `q_score`.
+
+    >>> import numpy as np
+    >>> h = np.zeros((2, 20)); h[0, 3] = h[1, 5] = 2
+    >>> n_discriminative(h).tolist()
+    [1.0, 1.0]
+
+    Reference: Kalibhat et al., AAAI 2024.
+    """
+    fitted = _fitted(h, reference, epsilon, lower, upper, over, normalize, halves, seed, threads)
+    return _each_score(h, fitted, threads, lambda scores: scores.discriminative)
 
 
 def q_score_v1(h: Any, *, threads: int | None = None) -> np.ndarray:
@@ -114,12 +170,7 @@ def q_score_v1(h: Any, *, threads: int | None = None) -> np.ndarray:
 
     Reference: Kalibhat et al., arXiv 2203.01881v1.
     """
-    parts, start = [], 0
-    for found in scan(as_rows(h), epsilon=np.inf, threads=threads):
-        refuse_bad(found.bad, start)
-        parts.append(v1_of(found))
-        start += len(found)
-    return np.concatenate(parts)
+    return each_sample(h, v1_of, threads=threads)
 
 
 def score_chunks(
@@ -159,10 +210,46 @@ def v1_of(found: Activations) -> np.ndarray:
     return np.divide(max_z_of(found) * found.l2, found.l1, out=np.where(found.bad, np.nan, 0.0), where=found.std > 0)
 
 
-def max_z_of(found: Activations) -> np.ndarray:
-    """(max_j h_ij - mu_i) / sigma_i; 0 where sigma_i = 0; NaN for rows that are not finite."""
-    top = found.largest - found.mean
-    return np.divide(top, found.std, out=np.where(found.bad, np.nan, 0.0), where=found.std > 0)
+def _fitted(
+    h: Any,
+    reference: Any,
+    epsilon: float | Literal["auto"],
+    lower: float,
+    upper: float,
+    over: Over,
+    normalize: bool,
+    halves: Halves,
+    seed: int,
+    threads: int | None,
+) -> Reference:
+    """The discriminative features of the reference, or of h itself."""
+    return fit_reference(
+        as_rows(h) if reference is None else as_rows(reference, "reference"),
+        epsilon=epsilon,
+        lower=lower,
+        upper=upper,
+        over=over,
+        normalize=normalize,
+        halves=halves,
+        seed=seed,
+        threads=threads,
+        hashed=False,
+        name="h" if reference is None else "reference",
+    )
+
+
+def _each_score(h: Any, reference: Reference, threads: int | None, pick: Callable[[QScores], np.ndarray]) -> np.ndarray:
+    """One number of the Q-Scores of each sample, float64 [n].
+
+    Raises:
+        InputError: rows that are not finite.
+    """
+    parts, start = [], 0
+    for found, scores in score_chunks(as_rows(h), reference, threads=threads):
+        refuse_bad(found.bad, start)
+        parts.append(pick(scores))
+        start += len(found)
+    return np.concatenate(parts).astype(np.float64)
 
 
 def check_features(d: int, reference: Reference) -> None:

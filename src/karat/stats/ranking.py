@@ -7,15 +7,14 @@ resamples at a time, and the order of equal scores never matters.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
+from ._measures import MEASURES
 from ._tie_groups import RankedSamples, TieGroups
-
-_Measure = Callable[[TieGroups], np.ndarray]  # [b, g] -> [b]
+from .bootstrap import Resampled
 
 
 def auroc(score: np.ndarray, correct: np.ndarray) -> float:
@@ -38,7 +37,7 @@ def auroc(score: np.ndarray, correct: np.ndarray) -> float:
 
     Reference: Hanley & McNeil, Radiology 1982.
     """
-    return _measure(_auroc, score, correct)
+    return _measure("auroc", score, correct)
 
 
 def auprc(score: np.ndarray, correct: np.ndarray) -> float:
@@ -61,7 +60,7 @@ def auprc(score: np.ndarray, correct: np.ndarray) -> float:
 
     Reference: sklearn.metrics.average_precision_score, with the same ties.
     """
-    return _measure(_auprc, score, correct)
+    return _measure("auprc", score, correct)
 
 
 def auprc_error(score: np.ndarray, correct: np.ndarray) -> float:
@@ -80,7 +79,7 @@ def auprc_error(score: np.ndarray, correct: np.ndarray) -> float:
     >>> auprc_error([3, 2, 1], [True, False, True])
     0.5
     """
-    return _measure(_auprc_error, score, correct)
+    return _measure("auprc_error", score, correct)
 
 
 def fpr95(score: np.ndarray, correct: np.ndarray) -> float:
@@ -101,7 +100,7 @@ def fpr95(score: np.ndarray, correct: np.ndarray) -> float:
     >>> fpr95([4, 3, 2, 1], [True, True, False, True])
     0.3333333333333333
     """
-    return _measure(_fpr95, score, correct)
+    return _measure("fpr95", score, correct)
 
 
 def aurc(score: np.ndarray, correct: np.ndarray) -> float:
@@ -125,7 +124,7 @@ def aurc(score: np.ndarray, correct: np.ndarray) -> float:
 
     Reference: Geifman, Uziel & El-Yaniv, ICLR 2019, "Bias-Reduced Uncertainty Estimation for Deep Neural Classifiers".
     """
-    return _measure(_aurc, score, correct)
+    return _measure("aurc", score, correct)
 
 
 def augrc(score: np.ndarray, correct: np.ndarray) -> float:
@@ -151,7 +150,7 @@ def augrc(score: np.ndarray, correct: np.ndarray) -> float:
     Reference: Traub et al., NeurIPS 2024, "Overcoming Common Flaws in the Evaluation of Selective Classification
     Systems".
     """
-    return _measure(_augrc, score, correct)
+    return _measure("augrc", score, correct)
 
 
 def risk_coverage(score: np.ndarray, correct: np.ndarray, *, points: int = 101) -> tuple[np.ndarray, np.ndarray]:
@@ -184,6 +183,23 @@ def risk_coverage(score: np.ndarray, correct: np.ndarray, *, points: int = 101) 
     return kept / groups.n, wrong / kept
 
 
+def share_not_higher(values: np.ndarray) -> np.ndarray:
+    """Each sample's place among the others: the share of samples whose value is not higher (empirical distribution).
+
+    Args:
+        values: [n], real, infinities allowed; NaN does not count.
+
+    Returns:
+        float64 [n], above 0 and at most 1; NaN where the value is.
+
+    >>> share_not_higher(np.array([3.0, 1.0, 1.0, np.nan])).round(2).tolist()
+    [1.0, 0.67, 0.67, nan]
+    """
+    known = ~np.isnan(values)
+    rising = np.sort(values[known])
+    return np.where(known, np.searchsorted(rising, values, side="right") / max(len(rising), 1), np.nan)
+
+
 def intervals(
     score: np.ndarray, correct: np.ndarray, *, resamples: int = 1000, level: float = 0.95, seed: int = 0
 ) -> dict[str, tuple[float, float, float]]:
@@ -212,89 +228,30 @@ def intervals(
 
     Reference: Efron & Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13.
     """
-    if resamples < 1:
-        raise InputError(f"resamples is {resamples}, but at least 1 is needed (1000 is usual)")
-    if not 0 < level < 1:
-        raise InputError(f"level is {level}, but a share between 0 and 1 is needed (0.95 is usual)")
+    found = resampled_measures(score, correct, resamples=resamples, seed=seed)
+    return {name: measure.interval(level) for name, measure in found.items()}
+
+
+def resampled_measures(
+    score: np.ndarray, correct: np.ndarray, *, resamples: int = 1000, seed: int = 0
+) -> dict[str, Resampled]:
+    """All six measures of `intervals`, each with its value in every resample (for paired comparisons).
+
+    Raises:
+        InputError: as for `auroc`; fewer than one resample.
+    """
     samples = RankedSamples.of(score, correct)
     values = _all_measures(samples.once())  # [6, 1]
     drawn = np.hstack([_all_measures(groups) for groups in samples.resampled(resamples, seed)])  # [6, resamples]
     return {
-        name: (float(value[0]), *_quantiles(estimates, level))
-        for name, value, estimates in zip(_MEASURES, values, drawn, strict=True)
+        name: Resampled(float(value[0]), estimates)
+        for name, value, estimates in zip(MEASURES, values, drawn, strict=True)
     }
 
 
-def _measure(measure: _Measure, score: Any, correct: Any) -> float:
-    return float(measure(RankedSamples.of(score, correct).once())[0])
+def _measure(name: str, score: Any, correct: Any) -> float:
+    return float(MEASURES[name](RankedSamples.of(score, correct).once())[0])
 
 
 def _all_measures(groups: TieGroups) -> np.ndarray:
-    return np.stack([measure(groups) for measure in _MEASURES.values()])  # [6, b]
-
-
-def _auroc(groups: TieGroups) -> np.ndarray:
-    pairs = (groups.wrong * (groups.right_kept - groups.right / 2)).sum(axis=1)
-    return _ratio(pairs, groups.all_right * groups.all_wrong)
-
-
-def _auprc(groups: TieGroups) -> np.ndarray:
-    return _average_precision(groups.right, groups.right_kept, groups.wrong_kept)
-
-
-def _auprc_error(groups: TieGroups) -> np.ndarray:
-    flags = groups.wrong, groups.wrong_flagged, groups.right_flagged
-    return _average_precision(*(flag[:, ::-1] for flag in flags))
-
-
-def _fpr95(groups: TieGroups) -> np.ndarray:
-    enough = 20 * groups.wrong_flagged >= 19 * groups.all_wrong[:, None]  # 95%, in whole numbers
-    last = enough.sum(axis=1) - 1  # true for the first groups, false after
-    flagged = groups.right_flagged[np.arange(len(last)), last]
-    return _ratio(flagged, groups.all_right * (groups.all_wrong > 0))
-
-
-def _aurc(groups: TieGroups) -> np.ndarray:
-    # W of N samples before a group are errors, w of c in it: at its m-th sample the risk is (W + m w / c) / (N + m).
-    # Over m = 1..c that adds up to (W - N w / c) (H(N + c) - H(N)) + w, with the harmonic numbers H.
-    harmonic = np.append(0, np.cumsum(1 / np.arange(1, groups.n + 1)))
-    size = groups.right + groups.wrong
-    before = groups.kept - size
-    share = groups.wrong / np.maximum(size, 1)
-    growth = harmonic[groups.kept.astype(np.intp)] - harmonic[before.astype(np.intp)]
-    risks = (groups.wrong_kept - groups.wrong - before * share) * growth + groups.wrong
-    return risks.sum(axis=1) / groups.n
-
-
-def _augrc(groups: TieGroups) -> np.ndarray:
-    areas = (groups.right + groups.wrong) * (groups.wrong_kept - groups.wrong / 2)
-    return areas.sum(axis=1) / groups.n**2
-
-
-def _average_precision(found: np.ndarray, positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
-    """From positives in each group, and positives and negatives up to it, [b, g] each."""
-    precision = positives / np.maximum(positives + negatives, 1)
-    return _ratio((found * precision).sum(axis=1), positives[:, -1])
-
-
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """part / whole; NaN where whole is 0."""
-    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
-
-
-def _quantiles(values: np.ndarray, level: float) -> tuple[float, float]:
-    defined = values[~np.isnan(values)]
-    if len(defined) == 0:
-        return np.nan, np.nan
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
-_MEASURES: dict[str, _Measure] = {
-    "auroc": _auroc,
-    "auprc": _auprc,
-    "auprc_error": _auprc_error,
-    "fpr95": _fpr95,
-    "aurc": _aurc,
-    "augrc": _augrc,
-}
+    return np.stack([measure(groups) for measure in MEASURES.values()])  # [6, b]

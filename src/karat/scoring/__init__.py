@@ -4,39 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from ._array import as_float
-from ._files import refuse_existing, scratch_folder
-from ._version import version
-from .catalog import DEFAULT_SCORES, score_names
-from .embeddings import Embeddings, as_embeddings
-from .errors import InputError, OutputError
-from .health import Progress, Tally, WatchedRows
-from .records import Provenance, Scores, Summary
-from .sink import Distribution, Sink
-from .spool import ActivationFiles, DiskSpool, MemorySpool
-from .stats.activations import Activations, refuse_bad
-from .stats.digest import Digest
-from .stats.discriminative import Over
-from .stats.halves import Halves
-from .stats.neighbors import knn_similarity
-from .stats.qscore import QScores, max_z_of, q_of, score_chunks, v1_of
-from .stats.reference import Reference, fit_reference
+from .._files import refuse_existing, scratch_folder
+from .._version import version
+from ..catalog import DEFAULT_SCORES
+from ..embeddings import Embeddings, as_embeddings
+from ..errors import InputError, OutputError
+from ..health import Progress, Tally, WatchedRows
+from ..records import Health, Provenance, Scores, Summary
+from ..sink import Distribution, Sink
+from ..spool import ActivationFiles, DiskSpool, MemorySpool
+from ..stats.activations import Activations, refuse_bad
+from ..stats.digest import Digest
+from ..stats.discriminative import Over
+from ..stats.halves import Halves
+from ..stats.profile import max_z_of, sparsity_of
+from ..stats.qscore import QScores, q_of, score_chunks, v1_of
+from ..stats.reference import Reference, fit_reference
+from .families import Sources, Values
+from .joined import Companions, join
+from .needs import SETTINGS, Given, possible
+from .panel import Panel
 
-# scores="all" leaves the neighbours out where there are more pairs than this: they would take hours.
-_MOST_PAIRS = 10**10
-# Neighbours of knn_similarity.
-_NEIGHBORS = 20
+__all__ = ["score"]
 
 
 def score(
     embeddings: Any,
     *,
     reference: Any = None,
+    views: Any = None,
+    ensemble: Sequence[Any] | None = None,
     scores: str | Sequence[str] = DEFAULT_SCORES,
     epsilon: float | Literal["auto"] = 4.0,
     lower: float = 50,
@@ -55,15 +58,25 @@ def score(
     """Score every sample without labels; higher = better represented.
 
     Reads the embeddings once (twice where the features are signed), in memory that does not grow with n: with `out`,
-    the scores are streamed to that Parquet file, and columns are read back from it when they are asked for.
+    the scores are streamed to that Parquet file, and columns are read back from it when they are asked for. Scores that
+    rest on neighbours, clusters, principal components, views or other encoders take another reading, and what they are
+    fitted on (at most 10,000 rows of the reference) is held in memory; so are views and encoders whose rows are in
+    another order. Each is also a function, `karat.stats.NAME`: its docstring has the formula. Here they have their
+    defaults, which the record names.
 
     Args:
         embeddings: Embeddings, or any array-like [n, d].
-        reference: the set that the discriminative features are fitted on; None: the embeddings themselves.
-        scores: names from the catalogue, or "all".
-        epsilon, lower, upper, over, normalize, halves: see `karat.stats.fit_reference`.
-        seed: of epsilon="auto" and of the score `random`.
-        on_bad_rows: "error" refuses rows with NaN or infinity, "drop" gives them null scores.
+        reference: the set that the discriminative features are fitted on, and that neighbours, clusters and components
+            are those of; None: the embeddings themselves.
+        views: augmented views of the samples: an array [n, v views, d], or Embeddings in which the rows of one id are
+            the views of one sample. They may hold other samples too.
+        ensemble: Embeddings or arrays of the same samples by other encoders; they join by id, and by row where the
+            samples or the encoder have no ids. Neighbours across encoders are sought among the samples themselves.
+        scores: names from the catalogue, or "all": those whose needs are met (`.left_out` says what the others need).
+        epsilon, lower, upper, over, normalize, halves: of the Q-Score, see `karat.stats.fit_reference`.
+        seed: of epsilon="auto", of the score `random`, and of all that is sampled or fitted.
+        on_bad_rows: "error" refuses rows with NaN or infinity, and samples that the views or an encoder lack; "drop"
+            gives them null scores (of views and ensemble only, where it is these that lack them).
         threads: how many to use (default: KARAT_NUM_THREADS, else all).
         out: a Parquet file to write.
         keep_activations: also write activations/ and features.parquet beside `out`.
@@ -74,7 +87,8 @@ def score(
         A `Scores` record: `.q_score` and the other names are arrays [n]; `.health.warnings` says what not to trust.
 
     Raises:
-        InputError: unusable embeddings, parameters, or rows that are not finite (the first ids are listed).
+        InputError: unusable embeddings, parameters, or rows that are not finite (the first ids are listed); a score
+            whose needs are not met.
         OutputError: `out` exists or cannot be written.
 
     >>> import numpy as np
@@ -84,11 +98,12 @@ def score(
     """
     emb = as_embeddings(embeddings)
     ref = None if reference is None else as_embeddings(reference)
-    names = _feasible(scores, emb, ref)
     target = _check_output(out, keep_activations=keep_activations, overwrite=overwrite)
     if on_bad_rows not in ("error", "drop"):
         raise InputError(f"on_bad_rows={on_bad_rows!r}, but 'error' or 'drop' is needed")
     drop = on_bad_rows == "drop"
+    joined = join(emb, views, ensemble, drop=drop)
+    names, left_out = possible(scores, _given(emb, ref, joined))
     settings: dict[str, Any] = {"epsilon": epsilon, "lower": lower, "upper": upper, "over": over}
     settings |= {"normalize": normalize, "halves": halves, "seed": seed}
     with ExitStack() as stack:
@@ -108,26 +123,40 @@ def score(
             if spool is None
             else ((found, q_of(found, fitted.discriminative)) for found in spool)
         )
-        near = _neighbors(names, emb, ref, drop=drop)
+        sources = Sources(emb.h, None if ref is None else ref.h, fitted, joined, seed, drop, threads)
+        panel = Panel(sources, names, progress=progress if ref is None else None)
         stack.enter_context(sink)
-        tally, summary = _collect(chunks, emb, names, near=near, seed=seed, drop=drop, sink=sink, files=files)
-        parameters = {"scores": list(names), **settings, "on_bad_rows": on_bad_rows}
+        tally, summary = _collect(chunks, emb, names, panel, seed=seed, drop=drop, sink=sink, files=files)
+        parameters = {"scores": list(names), **settings, "on_bad_rows": on_bad_rows} | _computed_with(names)
         inputs = {"embeddings": fitted.digest if ref is None else digest.hexdigest(), "reference": fitted.digest}
         if files is not None:
             files.finish(fitted)
-        provenance = Provenance("score", parameters, inputs, version())
-        done = sink.finish(_record(provenance, names, fitted, tally, rows, summary))
+        provenance = Provenance("score", parameters, inputs | joined.digests, version())
+        health = tally.health(rows, fitted)
+        health = replace(health, warnings=(*health.warnings, *joined.notes))
+        done = sink.finish(_record(provenance, names, left_out, fitted, tally.lowest, health, summary))
         if files is not None:
             files.place()
         return done
+
+
+def _given(emb: Embeddings, ref: Embeddings | None, joined: Companions) -> Given:
+    widths = (emb.d, *(member.shape[1] for member in joined.ensemble))
+    return Given(emb.n, emb.n if ref is None else ref.n, ref is None, joined.views is not None, widths)
+
+
+def _computed_with(names: Sequence[str]) -> dict[str, Any]:
+    """The settings of the scores that have some."""
+    settings = {name: SETTINGS[name] for name in names if name in SETTINGS}
+    return {"settings": settings} if settings else {}
 
 
 def _collect(
     chunks: Iterable[tuple[Activations, QScores]],
     emb: Embeddings,
     names: Sequence[str],
+    panel: Panel,
     *,
-    near: np.ndarray | None,
     seed: int,
     drop: bool,
     sink: Sink,
@@ -144,7 +173,7 @@ def _collect(
         if not drop:
             refuse_bad(found.bad, start, emb.ids)
         stop = start + len(found)
-        columns = _columns(found, scored, random, None if near is None else near[start:stop], names)
+        columns = _columns(found, scored, random, panel.take(len(found)), names, emb.d)
         for name, values in columns.items():
             distributions[name].add(start, values)
         samples = {"id": np.arange(start, stop)} | {name: values[start:stop] for name, values in known.items()}
@@ -159,9 +188,10 @@ def _collect(
 def _record(
     provenance: Provenance,
     names: tuple[str, ...],
+    left_out: dict[str, str],
     fitted: Reference,
-    tally: Tally,
-    rows: WatchedRows,
+    lowest: tuple[tuple[Any, float], ...],
+    health: Health,
     summary: dict[str, Summary],
 ) -> Scores:
     """All but the columns."""
@@ -169,22 +199,14 @@ def _record(
         provenance=provenance,
         names=names,
         epsilon=fitted.epsilon,
-        health=tally.health(rows, fitted),
+        health=health,
         summary=summary,
         columns={},
         activation_share=fitted.share,
         discriminative=fitted.discriminative,
-        lowest=tally.lowest,
+        lowest=lowest,
+        left_out=left_out,
     )
-
-
-def _feasible(scores: str | Sequence[str], emb: Embeddings, ref: Embeddings | None) -> tuple[str, ...]:
-    """The names asked for; of "all", without the neighbours where they are too few, or would take hours."""
-    names = score_names(scores)
-    m, others = (emb.n, emb.n - 1) if ref is None else (ref.n, ref.n)
-    if isinstance(scores, str) and scores == "all" and (emb.n * m > _MOST_PAIRS or others < _NEIGHBORS):
-        return tuple(name for name in names if name != "knn_similarity")
-    return names
 
 
 def _check_output(out: str | Path | None, *, keep_activations: bool, overwrite: bool) -> Path | None:
@@ -213,38 +235,22 @@ def _spool(target: Path | None) -> Iterator[MemorySpool | DiskSpool]:
         yield spool
 
 
-def _neighbors(names: Sequence[str], emb: Embeddings, ref: Embeddings | None, *, drop: bool) -> np.ndarray | None:
-    """knn_similarity of each sample where it is asked for; NaN for rows that are dropped."""
-    if "knn_similarity" not in names:
-        return None
-    if not drop:
-        return knn_similarity(emb.h, reference=None if ref is None else ref.h, k=_NEIGHBORS)
-    rows = as_float(emb.h[0 : emb.n])
-    good = np.isfinite(rows).all(axis=1)
-    others = None if ref is None else as_float(ref.h[0 : ref.n])
-    if others is not None:
-        others = others[np.isfinite(others).all(axis=1)]
-    near = np.full(emb.n, np.nan)
-    near[good] = knn_similarity(rows[good], reference=others, k=_NEIGHBORS)
-    return near
-
-
 def _columns(
-    found: Activations, scored: QScores, random: np.random.Generator, near: np.ndarray | None, names: Sequence[str]
-) -> dict[str, np.ndarray]:
+    found: Activations, scored: QScores, random: np.random.Generator, others: Values, names: Sequence[str], d: int
+) -> Values:
     """The scores of a chunk by name; NaN in rows that are not finite."""
     values = {
         "q_score": scored.q_score,
+        "q_score_halves": scored.q_score,  # where they are not halves, the panel has it
         "q_score_v1": v1_of(found),
         "n_active": scored.active.astype(np.float64),
         "n_discriminative": scored.discriminative.astype(np.float64),
         "max_z": max_z_of(found),
         "l1_norm": found.l1,
         "l2_norm": found.l2,
+        "sparsity": sparsity_of(found, d),
         "random": random.random(len(found)),
-    }
-    if near is not None:
-        values["knn_similarity"] = np.asarray(near, np.float64)
+    } | others
     return {name: np.where(found.bad, np.nan, values[name]) for name in names}
 
 

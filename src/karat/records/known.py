@@ -1,0 +1,15 @@
+"""All kinds of records."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from .kinds import Metrics, ProbeResult, Scores
+from .labelling import Calibration, Selection
+from .verdicts import Comparison, Compression, Evaluation
+
+# A record with a table of its own: one value a sample in each column.
+WithColumns = Scores | ProbeResult | Calibration | Selection | Comparison
+Record = WithColumns | Metrics | Evaluation | Compression
+
+KINDS: dict[str, type[Record]] = {cls.kind: cls for cls in get_args(Record)}
