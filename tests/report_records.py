@@ -18,8 +18,14 @@ from karat.records import (
     CurvePoint,
     Estimate,
     Evaluation,
+    Explanation,
+    Faithfulness,
     Health,
+    MapOverlap,
     Metrics,
+    OrderFaithfulness,
+    Overlap,
+    OverlapDifference,
     PairedTest,
     ProbeResult,
     ProbeShift,
@@ -206,6 +212,62 @@ def comparison(**changes: Any) -> Comparison:
     return Comparison(**{**record, **changes})
 
 
+def explanation(**changes: Any) -> Explanation:
+    """Maps of the 6 lowest and 6 highest of 120 samples."""
+    columns = {"row": np.arange(12), "id": np.array([f"s{row:03d}" for row in range(12)])}
+    record = {
+        "provenance": provenance("explain"), "encoder": "small", "method": "gradcam", "layer": "head", "exact": True,
+        "height": 16, "width": 16, "epsilon": 4.0, "d": 40, "discriminative_features": 18, "n": 120, "n_mapped": 12,
+        "n_empty": 36, "n_zero_maps": 0, "columns": columns, "warnings": ("36 of 120 images have nothing to show",),
+    }  # fmt: skip
+    return Explanation(**{**record, **changes})
+
+
+def around(value: float) -> Estimate:
+    return Estimate(value, value - 0.02, value + 0.02)
+
+
+def overlap(prior: float = 0.44, **changes: Any) -> Overlap:
+    """120 images; the maps of D have an mIoU of 0.25, the others as they are listed, the centre prior that given."""
+    rows = {"D": 0.25, "not D": 0.17, "random init": 0.24, "centre prior": prior, "random map": 0.31}
+    measured = [
+        MapOverlap(name, "core", "all", 110, 9 if name == "D" else 0, *[around(value)] * 3, around(0.7))
+        for name, value in rows.items()
+    ]
+    measured += [MapOverlap("D", "core", samples, 55, 4, *[around(0.2)] * 4) for samples in ("correct", "wrong")]
+    differences = [
+        OverlapDifference("D", name, "core", 110, *[around(0.25 - value)] * 4, 101, around(0.28 - value))
+        for name, value in rows.items()
+        if name != "D"
+    ]
+    differences.append(OverlapDifference("D, correct", "D, wrong", "core", 110, *[around(0.01)] * 4, 101, around(0.02)))
+    record = {
+        "provenance": provenance("mask_overlap"), "n": 120, "without_mask": 7, "extra_masks": 2,
+        "empty_masks": {"core": 3}, "mask_area": {"core": 0.4}, "measured": tuple(measured),
+        "differences": tuple(differences), "warnings": ("few images",),
+    }  # fmt: skip
+    return Overlap(**{**record, **changes})
+
+
+def faithfulness(**changes: Any) -> Faithfulness:
+    """The map's order is better than a random one and no better than the middle outwards, for both quantities."""
+    shares = (0.0, 0.25, 0.5, 0.75, 1.0)
+    lead = {"map": 0.0, "random order": 0.1, "centre prior": 0.01}
+    orders = tuple(
+        OrderFaithfulness(
+            order, of, around(0.4 + better), around(0.6 - better), around(better), around(better),
+            tuple(1 - share for share in shares), shares,
+        )
+        for of in ("q_score", "cosine")
+        for order, better in lead.items()
+    )  # fmt: skip
+    record = {
+        "provenance": provenance("faithfulness"), "n": 120, "zero_maps": 5, "baseline": "blur", "shares": shares,
+        "orders": orders, "warnings": ("few images",),
+    }  # fmt: skip
+    return Faithfulness(**{**record, **changes})
+
+
 def measured() -> Metrics:
     """Metrics with convergence curves, a metric that is not defined and one that was left out."""
     curves = {
@@ -238,6 +300,15 @@ def hostile(record: Record, text: str) -> Record:
         case Selection():
             columns = {**record.columns, "id": np.array([text] * 30), "reason": np.array([text] * 30)}
             return replace(record, by=text, strategy=text, columns={**columns, text: np.arange(30)})
+        case Explanation():
+            return replace(record, encoder=text, method=text, layer=text, exact=False)
+        case Overlap():
+            named = [replace(row, maps=row.maps + text if row.maps == "D" else row.maps) for row in record.measured]
+            others = [replace(row, first=row.first.replace("D", "D" + text)) for row in record.differences]
+            return replace(record, measured=tuple(named), differences=tuple(others))
+        case Faithfulness():
+            orders = tuple(replace(row, order=row.order + text, of=row.of + text) for row in record.orders)
+            return replace(record, orders=orders, baseline=text)
         case _:
             named = {"first": text, "second": text + "2"}
             columns = {"id": np.array([text] * 120), f"percentile:{text}": np.arange(120)}

@@ -25,7 +25,7 @@ from cyclopts import ArgumentCollection
 from safetensors.numpy import save_file
 
 import karat
-from karat import cli, measuring, runs, scoring, store
+from karat import attribution, cli, measuring, runs, scoring, store
 from karat.catalog import CATALOG, LABEL_FREE_SCORES
 from karat.embeddings import Embeddings
 from karat.errors import KaratWarning
@@ -41,8 +41,8 @@ OWN = {"out", "run", "json", "require", "overwrite"}
 READING = {"key", "column", "labels", "val_labels", "ids"}
 # How an encoder is read.
 LOADING = {"arch", "layout", "unsafe_load"}
-# What only a Python program has to give.
-PROGRAMS = {"progress", "group"}
+# What only a Python program has to give: a run has its own probe.
+PROGRAMS = {"progress", "group", "correct"}
 VERBS = tuple(cli.VERBS)
 # Processes import the karat that is tested, from any folder; they write as on a user's terminal.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "PYTHONUNBUFFERED")}
@@ -51,7 +51,9 @@ ENVIRONMENT |= {"PYTHONPATH": str(Path(karat.__file__).parents[1]), "TERM": "xte
 KNN = {"k": "knn"}
 FUNCTIONS = {"demo": "karat.demo:demo", "report": "karat.reporting:report"} | {
     verb: f"karat:{verb}"
-    for verb in (*("score", "measure", "extract", "probe", "evaluate", "compress", "calibrate", "select", "compare"),)
+    for verb in (
+        *("score", "measure", "extract", "explain", "probe", "evaluate", "compress", "calibrate", "select", "compare"),
+    )
 }
 
 
@@ -771,6 +773,8 @@ def test_the_options_of_a_verb_are_the_parameters_of_its_function(verb: str) -> 
     parameters = keyword_only(getattr(import_module(module), name))
     if verb == "probe":  # has a second function, whose k is the option that asks for it
         parameters |= {KNN.get(name, name): default for name, default in keyword_only(karat.knn_probe).items()}
+    if verb == "explain":  # the same, where there are masks
+        parameters |= {"masks": None} | keyword_only(attribution.mask_overlap)
     options = keyword_only(getattr(import_module(f"karat.cli.{verb}"), verb))
     assert options.keys() - OWN - READING - LOADING == parameters.keys() - OWN - PROGRAMS
     as_option = {"scores": ",".join, "using": ",".join}

@@ -41,7 +41,14 @@ LAYERS = (
 # These know no torch at all, not even inside a function.
 WITHOUT_TORCH = ("errors", "_version", "_optional", "_files", "_array", "stats")
 # These import torch when they are imported; the rest do so inside the functions that need it.
-TORCH_AT_IMPORT = ("torch_stats", "encoders.resnets", "encoders.small_resnet", "encoders.wrapped")
+TORCH_AT_IMPORT = (
+    "torch_stats",
+    "encoders.resnets",
+    "encoders.small_resnet",
+    "encoders.wrapped",
+    "attribution.methods",
+    "attribution.spatial",
+)
 
 PACKAGE = Path(__file__).parents[1] / "src" / "karat"
 RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}

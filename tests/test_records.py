@@ -208,7 +208,9 @@ def test_values_come_back_to_the_last_bit(values: dict[str, float], classes: lis
 
 @pytest.mark.parametrize("content", [{"kind": "verdict"}, {"kind": None}, {"kind": ["scores"]}, {}, [], "scores", None])
 def test_what_is_no_record_is_refused_with_the_kinds_there_are(content: Any) -> None:
-    with pytest.raises(FileFormatError, match=r"no record of karat.*calibration, comparison.*evaluation, metrics"):
+    with pytest.raises(
+        FileFormatError, match=r"no record of karat.*calibration, comparison.*evaluation, explanation.*metrics"
+    ):
         from_dict(content)
 
 

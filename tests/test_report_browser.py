@@ -38,7 +38,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A usual report, one of hostile and endless text, and one of damaged parts."""
     folder = tmp_path_factory.mktemp("pages")
     further = [small.judged(), small.measured(), small.compression(), small.calibration(), small.selection()]
-    further.append(small.comparison())
+    further += [small.comparison(), small.explanation(), small.overlap(), small.faithfulness()]
     usual = [small.scores(), small.probe(), *further]
     hostile = f'<script>document.title = "stolen"</script><img src=x onerror=alert(1)>"\'{LONG}'
     columns = {name: np.array([f"{hostile}{row}" for row in range(120)]) for name in ("id", "label")}
@@ -96,8 +96,9 @@ def test_each_figure_is_shown_once_in_the_width_of_the_window(
         "[...document.querySelectorAll('svg')].filter(figure => figure.checkVisibility()).map("
         "figure => [figure.parentElement.className, figure.getBoundingClientRect().right])"
     )
-    assert [name for name, _ in figures if name != "small"] == [shown] * 6
+    assert [name for name, _ in figures if name not in ("small", "half")] == [shown] * 6
     assert [name for name, _ in figures].count("small") == 3
+    assert [name for name, _ in figures].count("half") == 4
     assert all(right <= width for _, right in figures)
     page.close()
 

@@ -1,17 +1,24 @@
-"""What a report says of evaluations, metrics, compression, calibration, selections and comparisons."""
+"""What a report says of every kind of record but scores and probes."""
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import math
 import re
+import shutil
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from karat import runs
 from karat.images import open_images
+from karat.images.decoding import encode_png
 from karat.records import CurvePoint, Estimate, Record
 from karat.reporting import report, verdict_figures
 from karat.reporting.compared import comparison_section
@@ -20,6 +27,7 @@ from karat.reporting.content import content
 from karat.reporting.evaluation import class_break_down, difference_table, evaluation_section
 from karat.reporting.html import render
 from karat.reporting.labelling import calibration_section, selection_section
+from karat.reporting.overlapping import faithfulness_section, overlap_section
 from karat.reporting.summary import summary
 from karat.reporting.whole_set import convergence_table, left_out_table, metrics_section
 from tests import report_records as small
@@ -32,6 +40,9 @@ RECORDS = {
     "calibration": small.calibration,
     "selection": small.selection,
     "comparison": small.comparison,
+    "explanation": small.explanation,
+    "overlap": small.overlap,
+    "faithfulness": small.faithfulness,
 }
 each_kind = pytest.mark.parametrize("kind", RECORDS)
 
@@ -329,6 +340,111 @@ def test_a_comparison_without_its_table_still_shows_its_numbers() -> None:
     assert "17.2 21.7" in text
 
 
+# Heatmaps
+
+
+@pytest.fixture
+def explained(tmp_path: Path) -> Path:
+    """A run with an explanation and its contact sheets."""
+    run = tmp_path / "run"
+    runs.add_record(run, small.explanation())
+    (run / "maps").mkdir()
+    for name in ("lowest", "highest", "features"):
+        (run / "maps" / f"{name}.png").write_bytes(encode_png(np.zeros((20, 30, 3), np.uint8)))
+    return run
+
+
+def test_contact_sheets_are_embedded_and_the_page_stays_small(explained: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (1100, 2800, 3), np.uint8)  # that of 24 images of 224 pixels
+    Image.fromarray(noise).save(explained / "maps" / "lowest.png", compress_level=0)
+    for name in ("highest", "features"):
+        shutil.copy(explained / "maps" / "lowest.png", explained / "maps" / f"{name}.png")
+    out = report(explained, explained.parent / "report.html")
+    pictures = Page(out.read_text()).all("img")
+    assert [picture["alt"].split(",")[0] for picture in pictures] == [
+        "Contact sheet: The images with the lowest Q-Scores",
+        "Contact sheet: The images with the highest Q-Scores",
+        "Contact sheet: Features",
+    ]
+    assert out.stat().st_size < 2_000_000
+    for picture in pictures:
+        head, _, data = picture["src"].partition(",")
+        with Image.open(io.BytesIO(base64.b64decode(data))) as image:
+            assert (head, image.format) == ("data:image/jpeg;base64", "JPEG")
+            assert (str(image.width), str(image.height)) == (picture["width"], picture["height"])
+            assert image.width / image.height == pytest.approx(2800 / 1100, rel=0.01)
+
+
+def test_missing_and_damaged_contact_sheets_leave_a_placeholder(explained: Path) -> None:
+    (explained / "maps" / "lowest.png").unlink()
+    (explained / "maps" / "highest.png").write_bytes(b"no image")
+    html = report(explained, explained.parent / "report.html").read_text()
+    assert len(Page(html).all("img")) == 1
+    assert "no such contact sheet" in words(html) and "unreadable contact sheet" in words(html)
+    assert text_of(small.explanation()).count("no such contact sheet") == 3
+
+
+def test_an_explanation_tells_its_counts_and_how_maps_were_made() -> None:
+    text = text_of(small.explanation())
+    for told in (
+        "images with a map 12 of 120", "without a discriminative feature 36", "discriminative features 18 of 40",
+        "each feature is the mean of one channel of the layer head",
+    ):  # fmt: skip
+        assert told in text
+    text = text_of(small.explanation(exact=False, method="occlusion", layer=None))
+    assert "It is exact" not in text and "Method: occlusion, how far a feature falls" in text
+
+
+def test_maps_that_do_not_beat_the_centre_prior_are_reported_as_such() -> None:
+    text = text_of(small.overlap(prior=0.44))
+    told = "The maps of D do NOT beat the centre prior on core masks"
+    assert text.count(told) == 2  # in the summary, and in the section
+    (kind,) = overlap_section(small.overlap(prior=0.44))["kinds"]
+    assert not kind["beats_prior"]
+    text = text_of(small.overlap(prior=0.1))
+    assert "do NOT beat" not in text
+    assert text.count("The maps of D overlap core masks more than the centre prior does") == 2
+
+
+def test_every_control_has_its_row_with_intervals() -> None:
+    (kind,) = overlap_section(small.overlap())["kinds"]
+    assert [row["maps"] for row in kind["rows"] if row["control"]] == ["random init", "centre prior", "random map"]
+    text = text_of(small.overlap())
+    assert "centre prior a blob in the middle of every image 110 0 0.440 0.420 to 0.460" in text
+    assert "D, correct samples 55 4 0.200 0.180 to 0.220" in text
+    assert "D minus centre prior 110 −0.190 −0.210 to −0.170" in text
+    signs = {row["second"]: row["iou"]["sign"] for row in kind["differences"]}
+    assert signs == {"not D": 1, "random init": 0, "centre prior": -1, "random map": -1, "D, wrong": 0}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        small.overlap(measured=small.overlap().measured[-1:]),
+        small.overlap(differences=small.overlap().differences[:2]),
+    ],
+    ids=["without all samples", "without the centre prior"],
+)
+def test_an_overlap_without_its_controls_is_not_shown_and_breaks_nothing(record: Record) -> None:
+    assert "Not shown: the overlap record" in text_of(record)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_faithfulness_has_a_curve_and_a_row_for_each_order() -> None:
+    section = faithfulness_section(small.faithfulness())
+    assert [each["of"] for each in section["quantities"]] == ["q_score", "cosine"]
+    deletion, insertion = section["quantities"][0]["curves"]
+    assert (deletion["mode"], insertion["mode"]) == ("deletion", "insertion")
+    assert deletion["series"][0] == {
+        "order": "map", "share": [0, 0.25, 0.5, 0.75, 1], "value": [1, 0.75, 0.5, 0.25, 0]
+    }  # fmt: skip
+    text = text_of(small.faithfulness())
+    assert "random order 0.500 0.480 to 0.520 +0.100 +0.080 to +0.120 0.500" in text
+    assert "Against the random order, for q_score: deletion is better with the map, insertion is better" in text
+    assert "Against the centre prior, for cosine: deletion does not tell them apart" in text
+    assert "map 0.400 0.380 to 0.420 0.600" in text
+
+
 # The figures
 
 
@@ -338,6 +454,10 @@ def test_figures_are_svg_in_the_colours_of_the_page(width: int) -> None:
         verdict_figures.keep_curve(keep_curve(small.compression().curve), width=width),
         verdict_figures.keep_curve(keep_curve(small.compression().curve[:-1]), width=width),
         verdict_figures.reliability(calibration_section(small.calibration())["bins"], width=width),
+        *(
+            verdict_figures.order_curves(curve, width=width)
+            for curve in faithfulness_section(small.faithfulness())["quantities"][0]["curves"]
+        ),
         *(verdict_figures.convergence(each, width=width) for each in convergence_table(small.measured().curves)),
     ]
     for svg in drawn:

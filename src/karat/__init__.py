@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from . import stats
+    from .attribution import explain
     from .calibration import calibrate
     from .comparison import compare
     from .compression import compress
@@ -43,6 +44,7 @@ __all__ = [
     "compare",
     "compress",
     "evaluate",
+    "explain",
     "extract",
     "knn_probe",
     "load",
@@ -65,6 +67,7 @@ _MODULE_OF = {
     "compare": "comparison",
     "compress": "compression",
     "evaluate": "evaluating",
+    "explain": "attribution",
     "extract": "extraction",
     "knn_probe": "probing",
     "load": "store",

@@ -10,6 +10,7 @@ from .errors import MissingDependencyError
 _EXTRA_OF = {
     "torch": "torch",
     "torchvision": "torch",
+    "captum": "torch",
     "timm": "torch",
     "huggingface_hub": "torch",
     "transformers": "hf",

@@ -33,6 +33,7 @@ VERBS = {
     "calibrate": "From scores and few labels to P(misclassified).",
     "select": "Which samples to label next.",
     "compare": "Two encoders on the same images: what moved.",
+    "explain": "Heatmaps: which features fire on an image, and where they look.",
     "report": "Draw a run as one self-contained HTML page.",
     "encoders": "List the published encoders; inspect or convert a checkpoint.",
     "catalog": "List every score and metric, and where it is from.",

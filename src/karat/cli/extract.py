@@ -4,64 +4,29 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from cyclopts import Parameter, Token
+from cyclopts import Parameter
 
 from .. import extraction
 from ..embeddings import Embeddings
 from ..encoders import load_encoder
-from . import inputs, terminal
-
-
-def _share(_: Any, tokens: Sequence[Token]) -> float:
-    """A share as 0.01 or 1%."""
-    text = tokens[0].value
-    try:
-        return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        raise ValueError(f"{text} is neither a share (0.01) nor a percentage (1%)") from None
+from . import encoding, inputs, terminal
 
 
 def extract(
-    encoder: Annotated[
-        str,
-        Parameter(
-            help="A checkpoint, a published name (karat encoders), timm:NAME, torchvision:NAME, hf:REPO or an .onnx."
-        ),
-    ],
-    images: Annotated[
-        str,
-        Parameter(
-            help="A folder of images, an .npz, a Parquet of image bytes, a list of paths (.txt, .csv, .parquet), "
-            "wds:PATTERN, hf:NAME[:SPLIT] or torchvision:NAME:ROOT[:SPLIT]."
-        ),
-    ],
+    encoder: encoding.EncoderName,
+    images: encoding.ImagesName,
     /,
     *,
     out: Annotated[Path, Parameter(name=("-o", "--out"), metavar="EMB", help="Embeddings folder to write, NAME.emb.")],
-    arch: Annotated[
-        str | None, Parameter(metavar="NAME", help="Architecture of the checkpoint, where it cannot be told from it.")
-    ] = None,
-    layout: Annotated[
-        str | None, Parameter(metavar="NAME", help="Layout of the checkpoint, where several would fit.")
-    ] = None,
-    unsafe_load: Annotated[
-        bool,
-        Parameter(
-            show_default=False,
-            help="Let a checkpoint run whatever code it contains. Only for files whose makers you trust.",
-        ),
-    ] = False,
-    batch_size: Annotated[
-        int, Parameter(metavar="N", converter=inputs.whole(at_least=1), help="Rows in one call of the encoder.")
-    ] = 256,
-    device: Annotated[
-        str, Parameter(metavar="NAME", help="auto (a GPU where there is one), cpu, cuda, cuda:1 ...")
-    ] = "auto",
+    arch: encoding.Arch = None,
+    layout: encoding.Layout = None,
+    unsafe_load: encoding.UnsafeLoad = False,
+    batch_size: encoding.BatchSize = 256,
+    device: encoding.Device = "auto",
     precision: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"],
         Parameter(help="Of products and convolutions; auto: bfloat16 where the hardware has it, else float32."),
@@ -71,14 +36,7 @@ def extract(
         Parameter(help="What runs the encoder; compile needs up to a minute before the first batch."),
     ] = "torch",
     threads: inputs.Threads = None,
-    workers: Annotated[
-        int | None,
-        Parameter(
-            metavar="N",
-            converter=inputs.whole(at_least=0),
-            help="Processes that decode images ahead; by default 1 on a CPU, else one a processor, at most 16.",
-        ),
-    ] = None,
+    workers: encoding.Workers = None,
     views: Annotated[
         int | None,
         Parameter(
@@ -88,18 +46,11 @@ def extract(
         ),
     ] = None,
     seed: inputs.Seed = 0,
-    max_bad: Annotated[
-        float,
-        Parameter(
-            metavar="SHARE", converter=_share, help="Images that may fail to decode (0.01 or 1%); they are listed."
-        ),
-    ] = 0.01,
+    max_bad: encoding.MaxBad = 0.01,
     dtype: Annotated[
         Literal["float32", "float16", "bfloat16", "float64"], Parameter(help="Type that the features are stored in.")
     ] = "float32",
-    resume: Annotated[
-        bool, Parameter(show_default=False, help="Go on where an interrupted run with the same settings stopped.")
-    ] = False,
+    resume: encoding.Resume = False,
     overwrite: inputs.Overwrite = False,
 ) -> None:
     with extraction.torchrun_group() as group, warnings.catch_warnings():

@@ -15,7 +15,10 @@ from ..records import (
     Comparison,
     Compression,
     Evaluation,
+    Explanation,
+    Faithfulness,
     Metrics,
+    Overlap,
     ProbeResult,
     Record,
     Scores,
@@ -30,6 +33,7 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     ">": lambda a, b: a > b,
     "<": lambda a, b: a < b,
 }
+_COUNTS = ("n", "n_mapped", "n_empty", "n_zero_maps", "discriminative_features", "epsilon")
 _MEASURES = ("auroc", "auprc", "auprc_error", "fpr95", "aurc", "augrc", "spearman", "r_auroc")
 
 
@@ -119,6 +123,18 @@ def numbers_of(record: Record) -> Mapping[str, float]:
             return {"n": record.n, "budget": record.budget}
         case Comparison():
             return _of_comparison(record)
+        case Explanation():
+            return {name: float(getattr(record, name)) for name in _COUNTS}
+        case Overlap():
+            return {
+                f"{row.maps}.{row.mask}.{measure}": getattr(row, measure).value
+                for row in record.measured
+                if row.samples == "all"
+                for measure in ("iou", "iou_at_area", "mass", "pointing")
+            }
+        case Faithfulness():
+            areas = ("deletion", "insertion", "deletion_lead", "insertion_lead")
+            return {f"{row.order}.{row.of}.{area}": getattr(row, area).value for row in record.orders for area in areas}
 
 
 def _of_compression(record: Compression) -> dict[str, float]:

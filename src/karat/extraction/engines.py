@@ -49,7 +49,7 @@ def engine(encoder: Encoder, compute: Compute, *, rows: int) -> Iterator[Run]:
         InputError: the engine cannot take the module, the module fails, or its parts lie on several devices.
         MissingDependencyError: the engine's library is not installed.
     """
-    with _settled(encoder.module, compute), ExitStack() as stack:
+    with settled(encoder.module, compute), ExitStack() as stack:
         yield _Lazy(encoder, compute, rows, stack)
 
 
@@ -61,7 +61,7 @@ class _Lazy:
         self._run: Run | None = None
 
     def __call__(self, images: Tensor) -> Callable[[], Any]:
-        with _explained(self._encoder, images):
+        with explained(self._encoder, images):
             if self._run is None:
                 self._run = self._made(images)
             return self._run(images)
@@ -208,7 +208,7 @@ def _frozen(compute: Compute) -> Iterator[None]:
 
 
 @contextmanager
-def _settled(module: nn.Module, compute: Compute) -> Iterator[None]:
+def settled(module: nn.Module, compute: Compute) -> Iterator[None]:
     """The module in evaluation mode on the device, torch exact and with so many threads; afterwards all as before."""
     torch = require("torch", _PURPOSE)
     homes = {tensor.device for tensor in (*module.parameters(), *module.buffers())} or {compute.device}
@@ -237,7 +237,7 @@ def _settled(module: nn.Module, compute: Compute) -> Iterator[None]:
 
 
 @contextmanager
-def _explained(encoder: Encoder, images: Tensor) -> Iterator[None]:
+def explained(encoder: Encoder, images: Tensor) -> Iterator[None]:
     """Turn whatever a module raises into one sentence."""
     try:
         yield

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from .explanations import Explanation
 from .kinds import Curve, Estimate, Health, Metrics, ProbeResult, Provenance, Scores, Summary
 from .known import Record, WithColumns
 from .labelling import Calibration, ReliabilityBin, Selection
+from .overlaps import Faithfulness, MapOverlap, OrderFaithfulness, Overlap, OverlapDifference
 from .plain import SCHEMA, from_dict, to_dict
 from .verdicts import (
     ClassEvaluation,
@@ -28,8 +30,14 @@ __all__ = [
     "CurvePoint",
     "Estimate",
     "Evaluation",
+    "Explanation",
+    "Faithfulness",
     "Health",
+    "MapOverlap",
     "Metrics",
+    "OrderFaithfulness",
+    "Overlap",
+    "OverlapDifference",
     "PairedTest",
     "ProbeResult",
     "ProbeShift",

@@ -10,9 +10,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from .explanation_text import explanation_blocks
+from .explanations import Explanation
 from .kinds import Metrics, ProbeResult, Scores
 from .known import Record
 from .layout import PIPED_WIDTH, numbers_table, pairs, print_blocks, table
+from .overlap_text import faithfulness_blocks, overlap_blocks
+from .overlaps import Faithfulness, Overlap
 from .verdict_text import verdict_blocks
 
 
@@ -38,6 +42,12 @@ def blocks_of(record: Record) -> list[Table | str]:
             return [_curves_table(record) if record.curves else _metrics_table(record), *left_out]
         case ProbeResult():
             return _probe_blocks(record)
+        case Explanation():
+            return explanation_blocks(record)
+        case Overlap():
+            return overlap_blocks(record)
+        case Faithfulness():
+            return faithfulness_blocks(record)
         case _:
             return verdict_blocks(record)
 

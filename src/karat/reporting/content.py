@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,7 +18,10 @@ from ..records import (
     Comparison,
     Compression,
     Evaluation,
+    Explanation,
+    Faithfulness,
     Metrics,
+    Overlap,
     ProbeResult,
     Record,
     Scores,
@@ -28,7 +32,9 @@ from .compressed import compression_section
 from .curves import histogram, share_curve
 from .evaluation import evaluation_section
 from .gallery import STORED, Pictures, choose, pictures_of, sheets
+from .heatmaps import explanation_section
 from .labelling import calibration_section, selection_section
+from .overlapping import faithfulness_section, overlap_section
 from .samples import UNKNOWN, Samples, read_samples
 from .summary import probe_name, summary
 from .tables import class_table, head_table, health_table, pairs, provenance_table, score_table
@@ -43,6 +49,7 @@ def content(
     images: ImageSource | None = None,
     *,
     paths: Mapping[str, str] | None = None,
+    maps: Path | None = None,
     by: str | None = None,
     title: str = "karat report",
     damaged: Mapping[str, str] | None = None,
@@ -53,6 +60,7 @@ def content(
         records: name -> record.
         images: pictures of the samples.
         paths: id -> path in `images`; None: the ids are those of `images`.
+        maps: a run's folder of heatmaps.
         by: the score that samples are ordered by; None: q_score, or the first score where there is none.
         title: of the page.
         damaged: name of a part that could not be read -> why.
@@ -62,8 +70,9 @@ def content(
         are None. Each section has "kind", "record" (its name, where there are several of its kind, else None) and,
         where it could not be made, nothing but "damaged": why. What else it has is said where it is made: of
         "evaluation" in `evaluation.evaluation_section`, of "calibration" and "selection" in `labelling`, of
-        "compression" in `compressed`, of "metrics" in `whole_set`, of "comparison" in `compared`; the others in this
-        module, from `tables`, `curves` and `gallery`.
+        "explanation" in `heatmaps`, of "overlap" and "faithfulness" in `overlapping`, of "compression" in `compressed`,
+        of "metrics" in `whole_set`, of "comparison" in `compared`; the others in this module, from `tables`, `curves`
+        and `gallery`.
 
     Raises:
         InputError: no scores record has the score `by`.
@@ -85,6 +94,9 @@ def content(
         *_sections("calibration", _of(records, Calibration), lambda name, record: calibration_section(record)),
         *_sections("gallery", scores, lambda name, record: _gallery(samples(name), pictures)),
         *_sections("selection", _of(records, Selection), lambda name, record: selection_section(record, pictures)),
+        *_sections("explanation", _of(records, Explanation), lambda name, record: explanation_section(record, maps)),
+        *_sections("overlap", _of(records, Overlap), lambda name, record: overlap_section(record)),
+        *_sections("faithfulness", _of(records, Faithfulness), lambda name, record: faithfulness_section(record)),
         *_sections("activation", scores, lambda name, record: _activation(record)),
         *_sections("compression", _of(records, Compression), lambda name, record: compression_section(record)),
         *_sections("metrics", _of(records, Metrics), lambda name, record: metrics_section(record)),

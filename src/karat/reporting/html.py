@@ -23,6 +23,8 @@ from .content import content
 _WIDTHS = {"wide": 720, "narrow": 330}
 # Small multiples are small in every window.
 _SMALL = {"small": 210}
+# Two that stand side by side where there is room.
+_HALF = {"half": 340}
 
 _DRAWINGS = (
     figures.histogram, figures.auroc_intervals, figures.risk_coverage, figures.share_curve, verdict_figures.keep_curve,
@@ -82,7 +84,8 @@ def report(
         except InputError as error:
             damaged["images"] = str(error)
     named = {part: why.replace(f"{run.path}{os.sep}", "") for part, why in damaged.items()}
-    page = content(run.records, pictures, paths=paths, by=by, title=title or _title(run), damaged=named)
+    maps = None if run.path == Path() else run.path / "maps"
+    page = content(run.records, pictures, paths=paths, maps=maps, by=by, title=title or _title(run), damaged=named)
     write_bytes(target, render(page).encode("utf-8", "replace"))
     return target
 
@@ -102,6 +105,7 @@ def render(page: Json) -> str:
         "sentence": _sentence,
     }  # fmt: skip
     environment.globals |= {drawing.__name__: _at(drawing, _WIDTHS) for drawing in _DRAWINGS}
+    environment.globals["order_curves"] = _at(verdict_figures.order_curves, _HALF)
     environment.globals["convergence"] = _at(verdict_figures.convergence, _SMALL)
     return str(environment.get_template("report.html.j2").render(page=page))
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from ..errors import FileFormatError
 from ..records import (
     Calibration,
     Comparison,
@@ -13,12 +14,14 @@ from ..records import (
     Estimate,
     Evaluation,
     Metrics,
+    Overlap,
     ProbeResult,
     ProbeShift,
     Record,
     ScoreEvaluation,
     Scores,
 )
+from ..records.overlap_text import prior_verdict
 from ..records.verdicts import LEVEL
 
 # Below this AUROC an informative score is called weak (ours).
@@ -140,8 +143,18 @@ def _further_findings(record: Record) -> list[str]:
             ]
         case Comparison():
             return [_probe_shift(shift) for shift in record.probes]
+        case Overlap():
+            return _overlap_findings(record)
         case _:
             return []
+
+
+def _overlap_findings(overlap: Overlap) -> list[str]:
+    """Of each kind of mask whether the maps beat the centre prior; nothing where the record cannot tell."""
+    try:
+        return [prior_verdict(overlap, mask) for mask in dict.fromkeys(row.mask for row in overlap.measured)]
+    except FileFormatError:
+        return []
 
 
 def _probe_shift(shift: ProbeShift) -> str:

@@ -1,4 +1,4 @@
-"""The figures of what judges: convergence of a metric, the cost of dropping features, reliability."""
+"""The figures of what judges: convergence, the cost of dropping features, reliability, deletion and insertion."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from .drawing import COLORS, DASH_DOT, DASHED, DOTTED, LETTER, SHORT, SOLID, Jso
 
 # In the order of the record, which begins with karat's own selection.
 _STYLES = [("right", SOLID), ("muted", DOTTED), ("third", DASHED), ("ceiling", DASH_DOT), ("wrong", SHORT)]
+# The map, a random order, from the middle outwards.
+_ORDER_STYLES = [("right", SOLID), ("muted", DOTTED), ("third", DASHED)]
 # Intervals at the same share stand side by side, this far apart.
 _APART = 0.006
 
@@ -69,3 +71,21 @@ def reliability(bins: list[Json], *, width: int) -> str:
     rules = base.mark_rule(color=COLORS["right"], strokeWidth=2).encode(**axes("low:Q"), y2="high:Q")
     dots = base.mark_point(color=COLORS["right"], filled=True, size=70, opacity=1).encode(**axes("value:Q"))
     return svg(ideal + rules + dots, width, 280)
+
+
+def order_curves(data: Json, *, width: int) -> str:
+    """What is watched as pixels are taken away, or put back, in several orders, from `overlapping`."""
+    alt = altair()
+    names = [each["order"] for each in data["series"]]
+    styles = [_ORDER_STYLES[index % len(_ORDER_STYLES)] for index in range(len(names))]
+    points = [
+        {"series": each["order"], "share": share, "value": value}
+        for each in data["series"]
+        for share, value in zip(each["share"], each["value"], strict=True)
+    ]
+    done = {"deletion": "taken away", "insertion": "put back"}[data["mode"]]
+    x = alt.X("share:Q", title=f"share of the pixels {done}", scale=alt.Scale(domain=[0, 1], nice=False))
+    x = x.axis(grid=False, format="~%", tickCount=5)
+    y = alt.Y("value:Q", title=data["of"], axis=bare(tickCount=4, format="~g"), scale=alt.Scale(zero=True))
+    lines = chart(points).mark_line(strokeWidth=2)
+    return svg(lines.encode(x=x, y=y, **series(names, *zip(*styles, strict=True), columns=3)), width, 200)
