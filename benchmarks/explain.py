@@ -6,8 +6,8 @@ DATA holds masks/{human,davis_car-shadow,coco_panoptic2,stl10_examples}/{images,
 weights/conv4_protoclr/*.safetensors (indy-lab/ProtoTransfer, MIT). For each set: the overlap of the maps of D, of the
 other highly activated features and of random ones with the masks, beside the centre prior, random maps and two encoders
 that have learned nothing: the authors' random initialisation ("before"), and the trained network with its weights drawn
-again ("random init"). Then deletion and insertion curves on the first set, and a contact sheet for each (--sheets
-FOLDER).
+again ("random init"). Then deletion and insertion curves on the first set, a contact sheet for each (--sheets FOLDER),
+and a run of karat's demo encoder on the demo's test images, with its own (FOLDER/demo/maps).
 
 D is fitted on 3,000 images of CIFAR-10 (cifar10/train_jpeg.npz), since the sets are too small for it, with the
 threshold that karat chooses without labels.
@@ -16,6 +16,7 @@ threshold that karat chooses without labels.
 from __future__ import annotations
 
 import argparse
+from importlib.resources import as_file, files
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,9 @@ from karat.attribution import align_masks, faithfulness, mask_overlap, open_mask
 from karat.attribution.masks import AlignedMasks
 from karat.attribution.overlap import iou
 from karat.attribution.pictures import Tile, contact_sheet, overlay
-from karat.encoders import Preprocessing
+from karat.encoders import Preprocessing, load_encoder
 from karat.images import ImageSource, open_images
+from karat.records import Explanation
 from karat.stats.reference import fit_reference
 
 SETS = ("human", "davis_car-shadow", "coco_panoptic2", "stl10_examples")
@@ -53,6 +55,16 @@ def sheet(
             tiles.append(Tile((outlined, overlay(pixels, maps[i])), (str(source.ids[i]), f"IoU {values[place]:.2f}")))
         rows.append(tiles)
     return contact_sheet(rows, title=f"{name}: mask, map of D", headings=["highest IoU", "lowest IoU"])
+
+
+def explain_demo(out: Path, method: str) -> Explanation:
+    """The demo's encoder on the demo's test images, D of its training images."""
+    with as_file(files("karat.demo") / "data") as data:
+        model = load_encoder(data / "encoder.safetensors")
+        train = karat.extract(model, data / "train.npz")
+        return karat.explain(
+            model, data / "test.npz", reference=train, epsilon="auto", method=method, out=out, overwrite=True
+        )
 
 
 def main() -> None:
@@ -97,6 +109,8 @@ def main() -> None:
             masks = align_masks(open_masks(folder / "masks", source.ids.tolist()), source, preprocessing)
             picture = sheet(source, maps, masks, preprocessing, name)
             Image.fromarray(picture).save(arguments.sheets / f"{name}.png")
+    if arguments.sheets is not None:
+        print(f"\n{'=' * 20} demo {'=' * 20}\n{explain_demo(arguments.sheets / 'demo', arguments.method)}")
 
 
 if __name__ == "__main__":
