@@ -804,3 +804,33 @@ def test_a_terminated_score_leaves_nothing_behind(tmp_path: Path) -> None:
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, "stopped" in errors) == (130, True)
     assert [path.name for path in tmp_path.iterdir()] == ["h.npy"]
+
+
+# probe --knn
+
+
+def test_probe_with_knn_is_the_function_and_has_a_record_of_its_own(command: Command) -> None:
+    y = np.arange(len(H)) % 3
+    np.save("y.npy", y)
+    np.save("y_val.npy", y[: len(OTHERS)])
+    files = ("h.npy", "others.npy", "--labels", "y.npy", "--val-labels", "y_val.npy", "-o", "run")
+    assert command("probe", *files, "--knn", "5", "--temperature", "0.2").status == 0
+    record = runs.open_run("run").records["knn_probe"]
+    val = karat.Embeddings(OTHERS, labels=y[: len(OTHERS)])
+    exact = karat.knn_probe(karat.Embeddings(H, labels=y), val, k=5, temperature=0.2)
+    np.testing.assert_array_equal(record.logits, exact.logits)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--knn", "5", "--seed", "1"), "--seed is of a linear probe"),
+        (("--knn", "5", "--epochs", "2"), "--epochs is of a linear probe"),
+        (("--knn", "5", "--protocol", "dinov2"), "--protocol is of a linear probe"),
+        (("--temperature", "0.2"), "--temperature is of the votes of --knn"),
+    ],
+)
+def test_probe_refuses_options_of_the_other_kind(command: Command, options: tuple[str, ...], said: str) -> None:
+    done = command("probe", "h.npy", "others.npy", "-o", "run", *options)
+    assert done.status == 2 and said in " ".join(done.err.split())
+    assert not Path("run").exists()

@@ -87,7 +87,8 @@ def probe(
         "epochs": epochs,
         "batch_size": batch_size,
     }
-    _refuse_mixed(linear | {"protocol": None if protocol == "lbfgs" else protocol}, knn, temperature)
+    asked = linear | {"protocol": None if protocol == "lbfgs" else protocol, "seed": seed or None}
+    _refuse_mixed(asked, knn, temperature)
     name = "probe" if knn is None else "knn_probe"
     runs.refuse_record(out, name, overwrite=overwrite)
     known = load(train, key=key, column=column, labels=labels)
