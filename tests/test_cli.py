@@ -53,6 +53,7 @@ FUNCTIONS = {"demo": "karat.demo:demo", "report": "karat.reporting:report"} | {
     verb: f"karat:{verb}"
     for verb in (
         *("score", "measure", "extract", "explain", "probe", "evaluate", "compress", "calibrate", "select", "compare"),
+        "finetune",
     )
 }
 
@@ -773,6 +774,8 @@ def test_the_options_of_a_verb_are_the_parameters_of_its_function(verb: str) -> 
     parameters = keyword_only(getattr(import_module(module), name))
     if verb == "probe":  # has a second function, whose k is the option that asks for it
         parameters |= {KNN.get(name, name): default for name, default in keyword_only(karat.knn_probe).items()}
+    if verb == "finetune":  # so has this one, which is called with --study
+        parameters = {"study": False} | keyword_only(import_module("karat.finetuning").study) | parameters
     if verb == "explain":  # the same, where there are masks
         parameters |= {"masks": None} | keyword_only(attribution.mask_overlap)
     options = keyword_only(getattr(import_module(f"karat.cli.{verb}"), verb))

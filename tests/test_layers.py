@@ -43,6 +43,8 @@ WITHOUT_TORCH = ("errors", "_version", "_optional", "_files", "_array", "stats")
 # These import torch when they are imported; the rest do so inside the functions that need it.
 TORCH_AT_IMPORT = (
     "torch_stats",
+    "finetuning",
+    "integrations",
     "encoders.resnets",
     "encoders.small_resnet",
     "encoders.wrapped",

@@ -23,8 +23,10 @@ from karat.records import (
     Compression,
     Curve,
     CurvePoint,
+    Epoch,
     Estimate,
     Evaluation,
+    Finetuning,
     Health,
     Metrics,
     PairedTest,
@@ -153,7 +155,25 @@ COMPARISON = Comparison(
         "change:new": np.array(["gained", "lost"]),
     },
 )
-RECORDS = [SCORES, METRICS, PROBE, EVALUATION, COMPRESSION, CALIBRATION, SELECTION, COMPARISON]
+FINETUNING = Finetuning(
+    provenance=replace(
+        PROVENANCE, parameters={"schedule": "cosine", "lambda1": 0.1, "lambda2": 0.0, "lasso": 0, "seed": 1}
+    ),
+    method="moco",
+    encoder="old",
+    from_scratch=False,
+    recipe={"epochs": 2, "lr": 1e-5, "optimizer": "adamw", "batch_size": 8, "full_scale": [0.2, 1.0]},
+    steps=10,
+    n_train=40,
+    n_val=5,
+    history=(
+        Epoch(0, *[math.nan] * 6, metrics={"linear_accuracy": 0.5}),
+        Epoch(1, 3.5, 3.0, -0.25, 0.75, 0.9, 1e-5, {"linear_accuracy": 0.75, "effective_rank": math.nan}),
+    ),
+    weights_digest="0" * 32,
+    warnings=("look here",),
+)
+RECORDS = [SCORES, METRICS, PROBE, EVALUATION, COMPRESSION, CALIBRATION, SELECTION, COMPARISON, FINETUNING]
 each_kind = pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.kind)
 
 
@@ -209,7 +229,8 @@ def test_values_come_back_to_the_last_bit(values: dict[str, float], classes: lis
 @pytest.mark.parametrize("content", [{"kind": "verdict"}, {"kind": None}, {"kind": ["scores"]}, {}, [], "scores", None])
 def test_what_is_no_record_is_refused_with_the_kinds_there_are(content: Any) -> None:
     with pytest.raises(
-        FileFormatError, match=r"no record of karat.*calibration, comparison.*evaluation, explanation.*metrics"
+        FileFormatError,
+        match=r"no record of karat.*calibration, comparison.*evaluation, explanation.*finetuning, metrics",
     ):
         from_dict(content)
 
@@ -344,6 +365,7 @@ def test_a_record_prints_its_numbers_without_colours(record: Record) -> None:
         "calibration": ("q_score, l2_norm", "isotonic", str(SOME), "0.125"),
         "selection": ("2 of 100", "q_score", "far"),
         "comparison": ("old, new", "30.5", "512", "30.0%", "Right with old only: b", "Right with new only: a"),
+        "finetuning": ("moco", "0.1, 0", "-0.25", "0.75", "50.0% before, 75.0% after", *FINETUNING.warnings),
     }[record.kind]
     assert [part for part in wanted if part not in text] == []
     assert "\x1b" not in text and all(line == line.rstrip() for line in text.splitlines())

@@ -57,6 +57,7 @@ def test_a_run_holds_the_files_that_are_promised(run: Path) -> None:
         "records/comparison.parquet",
         "records/compression.json",
         "records/evaluation.json",
+        "records/finetuning.json",
         "records/metrics.json",
         "records/probe.json",
         "records/probe.parquet",

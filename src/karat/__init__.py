@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .estimators import DiscriminativeFeatures, QScorer
     from .evaluating import evaluate
     from .extraction import extract
+    from .finetuning import finetune
     from .measuring import measure
     from .probing import knn_probe, probe
     from .reporting import report
@@ -46,6 +47,7 @@ __all__ = [
     "evaluate",
     "explain",
     "extract",
+    "finetune",
     "knn_probe",
     "load",
     "load_encoder",
@@ -69,6 +71,7 @@ _MODULE_OF = {
     "evaluate": "evaluating",
     "explain": "attribution",
     "extract": "extraction",
+    "finetune": "finetuning",
     "knn_probe": "probing",
     "load": "store",
     "load_encoder": "encoders",

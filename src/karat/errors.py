@@ -6,6 +6,7 @@ KaratError
 ├── InputTypeError          also a TypeError: something that is no array, no table, no path
 ├── OutputError             also an OSError: nothing could be written (full disk, no permission); what was there is kept
 │   └── OutputExistsError   also a FileExistsError: the output is there already and was left alone
+├── TrainingError           a training that cannot go on: its loss is no number, or what it learns has collapsed
 └── MissingDependencyError  also an ImportError: an optional library is not installed
 
 KaratWarning                a UserWarning: the numbers are right, but may not mean what one hopes
@@ -39,6 +40,10 @@ class OutputError(KaratError, OSError):
 
 class OutputExistsError(OutputError, FileExistsError):
     """An output that exists already; it was left alone."""
+
+
+class TrainingError(KaratError):
+    """A training that cannot go on; the last good checkpoint is kept."""
 
 
 class MissingDependencyError(KaratError, ImportError):

@@ -92,6 +92,7 @@ def explain(
 
     >>> import numpy as np
     >>> import torch
+    >>> _ = torch.manual_seed(0)
     >>> pooling = torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()
     >>> module = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), *pooling)
     >>> to_tensor = lambda image: torch.from_numpy(image).permute(2, 0, 1).float()

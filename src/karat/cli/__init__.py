@@ -32,6 +32,7 @@ VERBS = {
     "compress": "Drop features, and see what they were worth.",
     "calibrate": "From scores and few labels to P(misclassified).",
     "select": "Which samples to label next.",
+    "finetune": "Make an encoder better by the Q-Score terms.",
     "compare": "Two encoders on the same images: what moved.",
     "explain": "Heatmaps: which features fire on an image, and where they look.",
     "report": "Draw a run as one self-contained HTML page.",

@@ -17,13 +17,16 @@ from ..records import (
     Evaluation,
     Explanation,
     Faithfulness,
+    Finetuning,
     Metrics,
     Overlap,
     ProbeResult,
     Record,
     Scores,
     Selection,
+    Study,
 )
+from ..records.study import MEASURES
 
 _PATTERN = re.compile(r"\s*([\w.-]+)\s*(>=|<=|==|>|<)\s*([-+\w.]+)\s*")
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
@@ -123,6 +126,11 @@ def numbers_of(record: Record) -> Mapping[str, float]:
             return {"n": record.n, "budget": record.budget}
         case Comparison():
             return _of_comparison(record)
+        case Finetuning():
+            last = record.history[-1]
+            return {"loss": last.loss, "objective": last.objective, "spread": last.spread, **last.metrics}
+        case Study():
+            return _of_study(record)
         case Explanation():
             return {name: float(getattr(record, name)) for name in _COUNTS}
         case Overlap():
@@ -153,3 +161,13 @@ def _of_comparison(record: Comparison) -> dict[str, float]:
         of_probe = {"difference": shift.difference.value, "gained": shift.gained, "lost": shift.lost, "p": shift.p}
         numbers |= {f"{shift.second}.{key}": value for key, value in of_probe.items()}
     return numbers | {f"{shift.second}.{shift.score}.spearman": shift.spearman.value for shift in record.shifts}
+
+
+def _of_study(record: Study) -> dict[str, float]:
+    """Every measure of each arm, and how arms differ in linear accuracy: "q_score.lambda0.difference"."""
+    numbers = {f"{arm.name}.{name}": getattr(arm, name).value for arm in record.arms for name in MEASURES}
+    for test in record.tests:
+        numbers |= {f"{test.first}.{test.second}.difference": test.difference.value}
+        numbers |= {f"{test.first}.{test.second}.{end}": getattr(test.difference, end) for end in ("low", "high")}
+        numbers |= {f"{test.first}.{test.second}.p": test.p_holm}
+    return numbers

@@ -27,7 +27,7 @@ from rich.text import Text
 class Progress(Protocol):
     """What shows how far work is."""
 
-    def __call__(self, done: int, total: int, waiting: float | None = None, /) -> None: ...
+    def __call__(self, done: int, total: int, waiting: float | None = None, /, *, note: str = "") -> None: ...
 
 
 def complain(message: str) -> None:
@@ -94,15 +94,16 @@ def progress(what: str, *, unit: str | None = None) -> Iterator[Progress]:
         *_counts(unit),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
         console=console,
         transient=True,
         disable=not console.is_terminal,
     )
     with _compile_notice(), bar:
-        task = bar.add_task(what, total=None)
+        task = bar.add_task(what, total=None, note="")
 
-        def show(done: int, total: int, waiting: float | None = None, /) -> None:
-            bar.update(task, completed=done, total=total, waiting=waiting)
+        def show(done: int, total: int, waiting: float | None = None, /, *, note: str = "") -> None:
+            bar.update(task, completed=done, total=total, waiting=waiting, note=note)
 
         yield show
 

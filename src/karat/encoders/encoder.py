@@ -16,6 +16,8 @@ from ..errors import InputError, InputTypeError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from .architectures import Architecture
+
 _PURPOSE = "an encoder"
 
 Interpolation = Literal["bilinear", "bicubic"]
@@ -65,9 +67,13 @@ class Preprocessing:
 
     def __call__(self, image: np.ndarray) -> Tensor:
         torch = require("torch", _PURPOSE)
-        pixels = torch.from_numpy(self._middle(self._resized(image))).permute(2, 0, 1)  # [h, w, 3] -> [3, h, w]
+        pixels = torch.from_numpy(self.square(image)).permute(2, 0, 1)  # [h, w, 3] -> [3, h, w]
         mean, std = (torch.tensor(values)[:, None, None] for values in (self.mean, self.std))
         return (pixels.float().div(255) - mean) / std
+
+    def square(self, image: np.ndarray) -> np.ndarray:
+        """The part of an image that the encoder sees, still uint8: [h, w, 3] -> [size, size, 3]."""
+        return self._middle(self._resized(image))
 
     def _resized(self, image: np.ndarray) -> np.ndarray:
         """The shorter side is `resize` pixels long, the longer one in proportion, rounded down."""
@@ -96,6 +102,7 @@ class Encoder:
         weights_sha256: SHA-256 of the file that the weights came from; None for a module made by hand.
         h: what h is, in words ("class token after the last norm"); empty where nothing is known.
         layout: the layout of the file that the weights came from (see `karat.encoders.layouts`); None for others.
+        architecture: what karat built the module as, which a file of karat's own can describe; None for others.
 
     Raises:
         InputTypeError: `module` is no torch module, or `transform` cannot be called.
@@ -110,6 +117,7 @@ class Encoder:
     weights_sha256: str | None = None
     h: str = ""
     layout: str | None = None
+    architecture: Architecture | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.module, require("torch", _PURPOSE).nn.Module):

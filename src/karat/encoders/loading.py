@@ -140,6 +140,7 @@ def _from_file(path: Path, *, arch: str | None, layout: str | None, unsafe: bool
         weights_sha256=checkpoint.sha256,
         h=coverage.h,
         layout=coverage.layout,
+        architecture=match.architecture,
     )
 
 

@@ -8,6 +8,8 @@ from .known import Record, WithColumns
 from .labelling import Calibration, ReliabilityBin, Selection
 from .overlaps import Faithfulness, MapOverlap, OrderFaithfulness, Overlap, OverlapDifference
 from .plain import SCHEMA, from_dict, to_dict
+from .study import Study, StudyArm
+from .training import Epoch, Finetuning
 from .verdicts import (
     ClassEvaluation,
     Comparison,
@@ -28,10 +30,12 @@ __all__ = [
     "Compression",
     "Curve",
     "CurvePoint",
+    "Epoch",
     "Estimate",
     "Evaluation",
     "Explanation",
     "Faithfulness",
+    "Finetuning",
     "Health",
     "MapOverlap",
     "Metrics",
@@ -48,6 +52,8 @@ __all__ = [
     "ScoreShift",
     "Scores",
     "Selection",
+    "Study",
+    "StudyArm",
     "Summary",
     "WithColumns",
     "from_dict",

@@ -17,6 +17,10 @@ from .known import Record
 from .layout import PIPED_WIDTH, numbers_table, pairs, print_blocks, table
 from .overlap_text import faithfulness_blocks, overlap_blocks
 from .overlaps import Faithfulness, Overlap
+from .study import Study
+from .study_text import study_blocks
+from .training import Finetuning
+from .training_text import training_blocks
 from .verdict_text import verdict_blocks
 
 
@@ -42,6 +46,10 @@ def blocks_of(record: Record) -> list[Table | str]:
             return [_curves_table(record) if record.curves else _metrics_table(record), *left_out]
         case ProbeResult():
             return _probe_blocks(record)
+        case Finetuning():
+            return training_blocks(record)
+        case Study():
+            return study_blocks(record)
         case Explanation():
             return explanation_blocks(record)
         case Overlap():
