@@ -16,10 +16,12 @@ from karat.records import (
     Compression,
     Curve,
     CurvePoint,
+    Epoch,
     Estimate,
     Evaluation,
     Explanation,
     Faithfulness,
+    Finetuning,
     Health,
     MapOverlap,
     Metrics,
@@ -36,6 +38,8 @@ from karat.records import (
     Scores,
     ScoreShift,
     Selection,
+    Study,
+    StudyArm,
     Summary,
 )
 
@@ -277,7 +281,52 @@ def measured() -> Metrics:
     }
     values = {"effective_rank": 17.2, "alpha": math.nan, "lidar": 5.0}
     why = ("alpha is not defined: the features are constant",)
-    return Metrics(provenance("measure"), 120, 40, values, why, {"coherence": "time", "clid": "time"}, curves)
+    spectrum = tuple((2.0 ** -np.arange(1.0, 31.0)).tolist())
+    return Metrics(provenance("measure"), 120, 40, values, why, {"coherence": "time", "clid": "time"}, curves, spectrum)
+
+
+def finetuning(epochs: int = 3, **changes: Any) -> Finetuning:
+    """The loss is 8 / epoch, the norm term 1 / epoch, the Q term -1 / epoch; accuracy rises by 1% each."""
+    history = [Epoch(0, *[math.nan] * 6, {"linear_accuracy": 0.6, "mean_q": 0.25, "discriminative_features": 9.0})]
+    history += [
+        Epoch(
+            epoch, 8 / epoch, 8 / epoch, -1 / epoch, 1 / epoch, 0.9, 0.01,
+            {"linear_accuracy": 0.6 + epoch / 100, "mean_q": 0.25 * epoch, "discriminative_features": 9.0 + epoch},
+        )
+        for epoch in range(1, epochs + 1)
+    ]  # fmt: skip
+    asked = {"lambda1": 1e-4, "lambda2": 2e-4, "lasso": 0.0, "epsilon": 4.0, "seed": 7, "schedule": "cosine"}
+    record = {
+        "provenance": Provenance("finetune", asked, {"images": "0123" * 8}, "0.1.0"), "method": "simclr",
+        "encoder": "small", "from_scratch": False, "recipe": {"optimizer": "sgd", "lr": 0.01, "batch_size": 64},
+        "steps": 12 * epochs, "n_train": 800, "n_val": 100, "history": tuple(history), "weights_digest": "89ab" * 8,
+        "warnings": ("few images",),
+    }  # fmt: skip
+    return Finetuning(**{**record, **changes})
+
+
+def study(lead: float = 0.05, **changes: Any) -> Study:
+    """Four arms; the Q-Score's is better than each other by `lead`, which is significant unless it is 0."""
+    accuracy = {"baseline": 0.6, "lambda0": 0.6, "lasso": 0.6, "q_score": 0.6 + lead}
+    arms = tuple(
+        StudyArm(
+            name, *((1e-4, 1e-4) if name == "q_score" else (0.0, 0.0)), 1e-3 if name == "lasso" else 0.0,
+            (value - 0.01, value, value + 0.01), around(value), around(value - 0.1), around(0.58), around(0.4),
+            around(0.3), {} if name == "baseline" else {**dict.fromkeys(
+                ("compressed_accuracy", "auroc", "mean_q", "empty_share"), around(0.0)
+            ), "linear_accuracy": around(value - 0.6)},
+        )
+        for name, value in accuracy.items()
+    )  # fmt: skip
+    p = 0.4 if lead == 0 else 0.001
+    tests = tuple(PairedTest("q_score", name, around(lead), p, p) for name in ("baseline", "lambda0", "lasso"))
+    record = {
+        "provenance": provenance("study"), "method": "simclr", "encoder": "small", "heads": "kept", "seeds": (0, 1, 2),
+        "recipe": {"optimizer": "sgd", "lr": 0.01}, "steps": 36, "n_train": 800, "n_val": 200, "d": 40, "epsilon": 4.0,
+        "keep": 0.6, "arms": arms, "tests": tests, "verdict": "Does it beat the same with lambda = 0? As it is told.",
+        "warnings": ("few seeds",),
+    }  # fmt: skip
+    return Study(**{**record, **changes})
 
 
 def hostile(record: Record, text: str) -> Record:
@@ -291,6 +340,13 @@ def hostile(record: Record, text: str) -> Record:
         case Metrics():
             curves = {text: replace(record.curves["lidar"], of=text)}
             return replace(record, values={text: 1.0}, left_out={text: text}, curves=curves)
+        case Finetuning():
+            history = tuple(replace(entry, metrics={text: float(entry.epoch)}) for entry in record.history)
+            return replace(record, method=text, encoder=text, recipe={text: text}, heads=text, history=history)
+        case Study():
+            arms = (*record.arms, replace(record.arms[-1], name=text))
+            tests = (*record.tests, replace(record.tests[-1], first=text, second=text))
+            return replace(record, method=text, encoder=text, recipe={text: text}, verdict=text, arms=arms, tests=tests)
         case Compression():
             curve = tuple(replace(point, method=point.method + text) for point in record.curve)
             tests = tuple(replace(test, second=text) for test in record.tests)

@@ -54,6 +54,7 @@ FUNCTIONS = {"demo": "karat.demo:demo", "report": "karat.reporting:report"} | {
     for verb in (
         *("score", "measure", "extract", "explain", "probe", "evaluate", "compress", "calibrate", "select", "compare"),
         "finetune",
+        "explore",
     )
 }
 
@@ -752,7 +753,7 @@ def test_help_of_a_verb_explains_every_option(command: Command, verb: str) -> No
     arguments = arguments_of(verb)
     assert all(argument.parameter.help and argument.parameter.help[-1] == "." for argument in arguments)
     assert all(argument.names[0] in done.out for argument in arguments)
-    assert not re.search(r"--no-|Literal|None|False|\bSTR\b|\bPATH\b|\bINT\b|\bFLOAT\b", done.out)
+    assert not re.search(r"--no-(?!browser)|Literal|None|False|\bSTR\b|\bPATH\b|\bINT\b|\bFLOAT\b", done.out)
 
 
 def test_without_a_verb_there_is_help(command: Command) -> None:

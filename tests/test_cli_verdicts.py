@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -151,8 +152,9 @@ def test_select_writes_the_ids_of_the_lowest(command: Command, suffix: str) -> N
     if suffix == "parquet":
         assert pq.read_table("next.parquet").column("id").to_pylist() == wanted
     else:
-        lines = Path(f"next.{suffix}").read_text().splitlines()
-        assert [line.partition(",")[0] for line in lines[suffix == "csv" :]] == wanted
+        with Path(f"next.{suffix}").open(newline="") as file:
+            lines = list(csv.reader(file))
+        assert [line[0] for line in lines[suffix == "csv" :]] == wanted
     assert "12 of 160 samples to label, the first 10" in done.out
 
 

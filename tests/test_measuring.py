@@ -148,6 +148,16 @@ def test_quick_leaves_out_what_takes_longer_and_all_what_has_no_views() -> None:
     assert karat.measure(H, epsilon=2, views=VIEWS, metrics="all").left_out == {}
 
 
+def test_the_spectrum_is_the_share_of_the_variance_along_each_direction() -> None:
+    covariance = np.cov(np.asarray(H, np.float64), rowvar=False)
+    expected = np.linalg.eigvalsh(covariance)[::-1] / np.trace(covariance)
+    spectrum = karat.measure(H, metrics=["alpha"]).spectrum
+    np.testing.assert_allclose(spectrum, expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(karat.measure(H * 1e160, metrics=["nesum"]).spectrum, expected, rtol=1e-9, atol=1e-12)
+    assert len(karat.measure(H, metrics=["mean_q"]).spectrum) == 0
+    assert not any(karat.measure(np.ones((5, 20)), metrics=["nesum"]).spectrum)
+
+
 def test_names_choose_the_metrics_and_only_these_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> float:
         raise AssertionError

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from karat.reporting import report
+from karat.runs import add_record
 from tests import report_records as small
+from tests.test_report_files import activations
 
 pytestmark = pytest.mark.browser
 
@@ -35,10 +38,11 @@ def browser() -> Iterator:
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A usual report, one of hostile and endless text, and one of damaged parts."""
+    """A usual report, one of hostile and endless text, one of damaged parts, and one of several runs."""
     folder = tmp_path_factory.mktemp("pages")
     further = [small.judged(), small.measured(), small.compression(), small.calibration(), small.selection()]
     further += [small.comparison(), small.explanation(), small.overlap(), small.faithfulness()]
+    further += [small.finetuning(), small.study()]
     usual = [small.scores(), small.probe(), *further]
     hostile = f'<script>document.title = "stolen"</script><img src=x onerror=alert(1)>"\'{LONG}'
     columns = {name: np.array([f"{hostile}{row}" for row in range(120)]) for name in ("id", "label")}
@@ -53,6 +57,11 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         small.evaluation(*rows),
         *(small.hostile(record, hostile) for record in further),
     ]
+    runs = [folder / name for name in ("first", LONG[:200], "training")]
+    for run, records in zip(runs, (usual, usual[:5], further[-2:]), strict=True):
+        for record in records:
+            add_record(run, record)
+    activations(runs[0])
     return {
         "usual": report(usual, folder / "usual.html", images=small.images(folder / "images.npz")),
         "hostile": report(endless, folder / "hostile.html", by=hostile, title=hostile),
@@ -60,12 +69,13 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             [small.scores(columns={}), small.selection(columns={}), small.comparison(columns={})],
             folder / "damaged.html",
         ),
+        "several": report(runs, folder / "several.html", images=folder / "images.npz"),
     }
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1200])
-@pytest.mark.parametrize("name", ["usual", "hostile", "damaged"])
+@pytest.mark.parametrize("name", ["usual", "hostile", "damaged", "several"])
 def test_a_report_fits_the_window_asks_for_nothing_and_complains_of_nothing(
     browser, pages: dict[str, Path], name: str, width: int, scheme: str
 ) -> None:
@@ -96,10 +106,73 @@ def test_each_figure_is_shown_once_in_the_width_of_the_window(
         "[...document.querySelectorAll('svg')].filter(figure => figure.checkVisibility()).map("
         "figure => [figure.parentElement.className, figure.getBoundingClientRect().right])"
     )
-    assert [name for name, _ in figures if name not in ("small", "half")] == [shown] * 6
-    assert [name for name, _ in figures].count("small") == 3
+    assert [name for name, _ in figures if name not in ("small", "half")] == [shown] * 9
+    assert [name for name, _ in figures].count("small") == 12
     assert [name for name, _ in figures].count("half") == 4
     assert all(right <= width for _, right in figures)
+    page.close()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (1200, "dark"), (360, "light")])
+@pytest.mark.parametrize("name", ["usual", "damaged", "several"])
+def test_axe_finds_nothing_serious(browser, pages: dict[str, Path], name: str, width: int, scheme: str) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page.goto(pages[name].as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+    page.evaluate((files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8"))
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+    serious = {
+        each["id"]: [node["html"] for node in each["nodes"]]
+        for each in found
+        if each["impact"] in ("serious", "critical")
+    }
+    assert serious == {}
+    page.close()
+
+
+def test_every_scrolling_part_and_fold_can_be_reached_with_the_keyboard(browser, pages: dict[str, Path]) -> None:
+    page = browser.new_page(viewport={"width": 360, "height": 900})
+    page.goto(pages["usual"].as_uri())
+    wanted = page.evaluate("[...document.querySelectorAll('a[href], summary, [tabindex]')].length")
+    reached = set()
+    for _ in range(wanted + 5):
+        page.keyboard.press("Tab")
+        place = page.evaluate("[...document.querySelectorAll('*')].indexOf(document.activeElement)")
+        reached.add(place)
+        outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert outline != "none" or page.evaluate("document.activeElement === document.body")
+    hidden = page.evaluate(
+        "[...document.querySelectorAll('a[href], summary, [tabindex]')].filter(part => !part.checkVisibility()).length"
+    )
+    scrolling = page.evaluate(
+        """[...document.querySelectorAll('*')].filter(part => part.checkVisibility()
+          && part.scrollWidth > part.clientWidth && ['auto', 'scroll'].includes(getComputedStyle(part).overflowX)
+        ).map(part => part.tabIndex)"""
+    )
+    assert len(reached) >= wanted - hidden
+    assert scrolling and all(index == 0 for index in scrolling)
+    page.close()
+
+
+def test_a_printed_report_shows_what_is_folded_and_each_figure_once(browser, pages: dict[str, Path]) -> None:
+    page = browser.new_page()
+    page.goto(pages["usual"].as_uri())
+    page.emulate_media(media="print", color_scheme="dark")
+    page.set_viewport_size({"width": 794, "height": 1123})
+    paper = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    assert paper == "rgb(252, 252, 251)"  # that of the light scheme
+    assert page.evaluate("document.querySelector('nav').checkVisibility()") is False
+    shown = page.evaluate(
+        "[...document.querySelectorAll('details > :not(summary)')]"
+        ".every(part => part.getBoundingClientRect().height > 0)"
+    )
+    assert shown
+    drawn = page.evaluate(
+        "[...document.querySelectorAll('[role=img]')].map("
+        "box => [...box.children].filter(part => part.checkVisibility()).length)"
+    )
+    assert set(drawn) == {1}
+    assert page.pdf(format="A4")[:4] == b"%PDF"
     page.close()
 
 

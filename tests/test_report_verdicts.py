@@ -43,6 +43,8 @@ RECORDS = {
     "explanation": small.explanation,
     "overlap": small.overlap,
     "faithfulness": small.faithfulness,
+    "finetuning": small.finetuning,
+    "study": small.study,
 }
 each_kind = pytest.mark.parametrize("kind", RECORDS)
 

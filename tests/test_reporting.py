@@ -204,7 +204,7 @@ def test_sections_of_several_records_of_a_kind_carry_the_names_of_the_records() 
     assert section(page, "metrics")["record"] is None
 
 
-@pytest.mark.parametrize("source", [7, ["records"], [small.metrics(), None]])
+@pytest.mark.parametrize("source", [7, [b"records"], [small.metrics(), None]])
 def test_a_source_that_holds_no_records_is_refused(source: object, tmp_path: Path) -> None:
     with pytest.raises(InputTypeError, match="source"):
         report(source, tmp_path / "report.html")

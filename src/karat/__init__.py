@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .errors import KaratError
     from .estimators import DiscriminativeFeatures, QScorer
     from .evaluating import evaluate
+    from .explorer import explore
     from .extraction import extract
     from .finetuning import finetune
     from .measuring import measure
@@ -46,6 +47,7 @@ __all__ = [
     "compress",
     "evaluate",
     "explain",
+    "explore",
     "extract",
     "finetune",
     "knn_probe",
@@ -70,6 +72,7 @@ _MODULE_OF = {
     "compress": "compression",
     "evaluate": "evaluating",
     "explain": "attribution",
+    "explore": "explorer",
     "extract": "extraction",
     "finetune": "finetuning",
     "knn_probe": "probing",

@@ -29,6 +29,9 @@ _EXTRA_OF = {
     "jinja2": "report",
     "altair": "report",
     "vl_convert": "report",
+    "fastapi": "explore",
+    "uvicorn": "explore",
+    "duckdb": "explore",
 }
 
 

@@ -74,8 +74,8 @@ def measure(
         threads: how many to use.
 
     Returns:
-        A `Metrics` record: `.values` maps names to numbers, `.left_out` what was not computed to what it needs, and
-        `.curves` names to their values on the subsets.
+        A `Metrics` record: `.values` maps names to numbers, `.left_out` what was not computed to what it needs,
+        `.curves` names to their values on the subsets; `.spectrum` is the share of the variance along each direction.
 
     Raises:
         InputError: unusable embeddings, views or parameters, rows that are not finite.
@@ -117,6 +117,7 @@ def measure(
         warnings=(*tally.health(rows, fitted).warnings, *_warnings(emb, names, values, spectral.rank)),
         left_out=metrics_left_out(metrics, views=given is not None),
         curves={name: curves[name] for name in names if name in curves},
+        spectrum=tuple(spectral.shares.tolist()),
     )
 
 

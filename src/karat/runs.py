@@ -54,8 +54,12 @@ class Run:
     damaged: Mapping[str, str] = field(default_factory=dict)
 
 
-def open_run(path: str | Path) -> Run:
+def open_run(path: str | Path, *, images: bool = True) -> Run:
     """Read a run's folder.
+
+    Args:
+        path: the folder.
+        images: read images.json too, which grows with the number of samples; see `read_images`.
 
     Raises:
         FileFormatError: no such folder, or no run.json in it that can be read.
@@ -70,12 +74,12 @@ def open_run(path: str | Path) -> Run:
             records[entry["name"]] = _read(folder, entry)
         except InputError as error:  # damaged, or of a name that is none
             damaged[entry["name"]] = str(error)
-    images = None
+    found = None
     try:
-        images = _read_images(folder)
+        found = read_images(folder) if images else None
     except FileFormatError as error:
         damaged["images"] = str(error)
-    return Run(folder, records, images, damaged)
+    return Run(folder, records, found, damaged)
 
 
 def is_run(path: str | Path) -> bool:
@@ -131,6 +135,21 @@ def add_images(path: str | Path, images: Images) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     content = {"schema": SCHEMA, "source": images.source, "paths": dict(images.paths)}
     write_bytes(folder / "images.json", _json(content))
+
+
+def read_images(path: str | Path) -> Images | None:
+    """Where a run's images are; None where it does not say.
+
+    Raises:
+        FileFormatError: images.json is damaged.
+    """
+    file = Path(path) / "images.json"
+    if not file.is_file():
+        return None
+    content = _parse(file)
+    if not isinstance(content.get("source"), str) or not isinstance(content.get("paths"), dict):
+        raise FileFormatError(f"{file} is damaged: it lacks its source or its paths")
+    return Images(content["source"], content["paths"])
 
 
 def load_record(path: str | Path) -> Record:
@@ -197,16 +216,6 @@ def _with_columns(content: Mapping[str, Any], table: Path) -> Record:
     return whole
 
 
-def _read_images(folder: Path) -> Images | None:
-    file = folder / "images.json"
-    if not file.is_file():
-        return None
-    content = _parse(file)
-    if not isinstance(content.get("source"), str) or not isinstance(content.get("paths"), dict):
-        raise FileFormatError(f"{file} is damaged: it lacks its source or its paths")
-    return Images(content["source"], content["paths"])
-
-
 def _bytes(file: Path) -> bytes:
     try:
         return file.read_bytes()
@@ -216,7 +225,7 @@ def _bytes(file: Path) -> bytes:
 
 def _parse(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(_bytes(file))
+        content = json.loads(_bytes(file).decode())  # text: of a large file, its bytes need not be kept as well
     except ValueError as error:
         raise FileFormatError(f"{file} is damaged ({error})") from error
     if not isinstance(content, dict):

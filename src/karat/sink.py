@@ -1,4 +1,4 @@
-"""Where score columns go: to memory, or to a Parquet file row group by row group; and their distributions."""
+"""Where score columns go: to memory, or to a file, Parquet row group by row group; and their distributions."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Self
 import numpy as np
 
 from .records import Scores, Summary
+from .records.files import write
 from .records.tables import Columns, TableWriter
 
 # Rows in a row group of the file; samples that the quantiles of a summary rest on.
@@ -20,16 +21,16 @@ GROUP_ROWS, SUMMARY_ROWS = 1 << 16, 100_000
 
 
 class Sink:
-    """Columns given block by block, in memory (no path) or in a Parquet file that appears when all is done.
+    """Columns given block by block, in memory (no path) or in a file that appears when all is done.
 
     Args:
-        path: of the file, or None.
+        path: of the file, or None. Parquet is written as blocks come; the columns of other formats wait in memory.
         whole: columns that are known from the first row to the last (see `TableWriter`).
     """
 
     def __init__(self, path: Path | None, whole: Mapping[str, np.ndarray]) -> None:
         self._path = path
-        self._writer = None if path is None else TableWriter(path, whole)
+        self._writer = TableWriter(path, whole) if path is not None and path.suffix == ".parquet" else None
         self._blocks: list[Mapping[str, np.ndarray]] = []
         self._rows = 0
         self._stack = ExitStack()
@@ -49,7 +50,10 @@ class Sink:
     def finish(self, record: Scores) -> Scores:
         """The record with its columns."""
         if self._writer is None or self._path is None:
-            return replace(record, columns=self._joined())
+            whole = replace(record, columns=self._joined())
+            if self._path is not None:
+                write(self._path, whole)
+            return whole
         if self._blocks:
             self._flush(self._writer)
         self._writer.finish(record)

@@ -36,6 +36,7 @@ VERBS = {
     "compare": "Two encoders on the same images: what moved.",
     "explain": "Heatmaps: which features fire on an image, and where they look.",
     "report": "Draw a run as one self-contained HTML page.",
+    "explore": "Walk through a run in a browser: samples, features, errors.",
     "encoders": "List the published encoders; inspect or convert a checkpoint.",
     "catalog": "List every score and metric, and where it is from.",
 }

@@ -57,9 +57,9 @@ def score(
         Literal["error", "drop"], Parameter(help="Refuse rows with NaN or infinity, or give them null scores.")
     ] = "error",
     threads: inputs.Threads = None,
-    out: Annotated[Path, Parameter(name=("-o", "--out"), metavar="FILE", help="Scores, as Parquet.")] = Path(
-        "scores.parquet"
-    ),
+    out: Annotated[
+        Path, Parameter(name=("-o", "--out"), metavar="FILE", help="Scores: .parquet, .csv or .arrow.")
+    ] = Path("scores.parquet"),
     keep_activations: Annotated[
         bool, Parameter(show_default=False, help="Also write activations/ and features.parquet beside the scores.")
     ] = False,

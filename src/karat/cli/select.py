@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from .. import runs, selecting
 from .._files import refuse_existing
-from ..records.lists import check_list
+from ..records.files import check_name
 from ..store import load
 from . import inputs, requirements, results, terminal
 
@@ -31,7 +31,10 @@ def select(
     by: Annotated[str, Parameter(metavar="SCORE", help="Score whose low values are wanted.")] = "q_score",
     seed: inputs.Seed = 0,
     out: Annotated[
-        Path, Parameter(name=("-o", "--out"), metavar="FILE", help="List to write: .csv, .parquet, or .txt (ids only).")
+        Path,
+        Parameter(
+            name=("-o", "--out"), metavar="FILE", help="List to write: .csv, .parquet, .arrow, or .txt (ids only)."
+        ),
     ] = Path("selection.csv"),
     run: inputs.AddTo = None,
     key: inputs.Key = None,
@@ -42,7 +45,7 @@ def select(
     require: requirements.Require = None,
 ) -> None:
     refuse_existing(out, overwrite=overwrite)
-    check_list(out)
+    check_name(out)
     if run is not None:
         runs.refuse_record(run, "selection", overwrite=overwrite)
     emb = None if embeddings is None else load(embeddings, key=key, column=column, ids=ids)

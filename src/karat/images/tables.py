@@ -23,7 +23,7 @@ from .source import ImageSource, row_numbers
 IMAGE_COLUMNS = ("image", "img")
 _BATCH_ROWS = 16  # a page is decompressed at once anyway; more rows would only take more memory
 _BUFFER_BYTES = 1 << 20
-_NO_VALUES = pa.array([], pa.binary())
+_NO_VALUES = pa.nulls(0, pa.binary())  # pa.array would import pandas
 
 
 class _Rows(threading.local):

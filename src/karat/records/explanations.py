@@ -9,10 +9,11 @@ import numpy as np
 
 from ..errors import InputError
 from .kinds import Columns, Printed, Provenance
+from .tabular import Tabular
 
 
 @dataclass(frozen=True)
-class Explanation(Printed):
+class Explanation(Printed, Tabular):
     """Heatmaps of images, and what they show.
 
     Attributes:

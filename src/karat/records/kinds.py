@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from ..errors import FileFormatError
+from .tabular import Tabular
 
 Columns = Mapping[str, np.ndarray]
 
@@ -119,16 +118,21 @@ class Tabled(Protocol):
 
 
 class Printed:
-    """A record prints as its tables."""
+    """A record prints as its tables; in a notebook they are HTML."""
 
     def __str__(self) -> str:
         from .text import text_of
 
         return text_of(self)  # type: ignore[arg-type] # only records inherit this
 
+    def _repr_html_(self) -> str:
+        from .html import html_of
+
+        return html_of(self)  # type: ignore[arg-type]
+
 
 @dataclass(frozen=True)
-class Scores(Printed):
+class Scores(Printed, Tabular):
     """One value a sample for each score. `scores.q_score` is the array of that name, [n].
 
     Attributes:
@@ -164,16 +168,6 @@ class Scores(Printed):
         """The samples' ids, [n]."""
         return column_of(self, "id")
 
-    def to_parquet(self, path: str | os.PathLike[str]) -> None:
-        """Write the columns to a Parquet file, with the record in its metadata; what was there is replaced.
-
-        Raises:
-            OutputError: nothing could be written; what was there is untouched.
-        """
-        from .tables import write_table
-
-        write_table(Path(path), self)
-
 
 @dataclass(frozen=True)
 class Curve:
@@ -200,6 +194,8 @@ class Metrics(Printed):
         warnings: sentences: what is wrong with the set and what to do.
         left_out: name of a metric that was not computed -> what it needs.
         curves: metric name -> its values on subsets, where they were asked for.
+        spectrum: share of the variance of h along each principal direction, falling, [min(n, d)]; empty where no metric
+            needed it.
     """
 
     kind: ClassVar[str] = "metrics"
@@ -210,10 +206,11 @@ class Metrics(Printed):
     warnings: tuple[str, ...] = ()
     left_out: dict[str, str] = field(default_factory=dict)
     curves: dict[str, Curve] = field(default_factory=dict)
+    spectrum: tuple[float, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
-class ProbeResult(Printed):
+class ProbeResult(Printed, Tabular):
     """A probe on frozen features, linear or by nearest neighbours, judged on a held-out set.
 
     Attributes:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
 from .kinds import Columns, Estimate, Printed, Provenance, column_of
+from .tabular import Tabular
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class ReliabilityBin:
 
 
 @dataclass(frozen=True)
-class Calibration(Printed):
+class Calibration(Printed, Tabular):
     """P(misclassified) of each sample, learned from few labelled ones.
 
     Attributes:
@@ -73,7 +72,7 @@ class Calibration(Printed):
 
 
 @dataclass(frozen=True)
-class Selection(Printed):
+class Selection(Printed, Tabular):
     """Which samples to label next, the most wanted first.
 
     Attributes:
@@ -103,14 +102,3 @@ class Selection(Printed):
     def reasons(self) -> np.ndarray:
         """Why each was chosen, [budget]."""
         return column_of(self, "reason")
-
-    def write(self, path: str | os.PathLike[str]) -> None:
-        """Write the list: all columns as .csv or .parquet, the ids alone as .txt; what was there is replaced.
-
-        Raises:
-            InputError: another suffix.
-            OutputError: nothing could be written; what was there is untouched.
-        """
-        from .lists import write_list
-
-        write_list(Path(path), self)

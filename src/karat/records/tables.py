@@ -18,7 +18,7 @@ from ..errors import FileFormatError, InputError
 from .known import Record, WithColumns
 from .plain import from_dict, to_dict
 
-_KEY = b"karat"
+KEY = b"karat"
 
 
 class Columns(Mapping[str, np.ndarray]):
@@ -90,7 +90,7 @@ class TableWriter:
         if self._writer is None:
             raise InputError("a table without rows cannot be written")
         with writing(self.path):
-            self._writer.add_key_value_metadata({_KEY: json.dumps(to_dict(record), allow_nan=False)})
+            self._writer.add_key_value_metadata({KEY: json.dumps(to_dict(record), allow_nan=False)})
             self._writer.close()
 
     def __exit__(
@@ -113,10 +113,10 @@ def read_record(path: Path) -> Record:
         FileFormatError: missing, no Parquet file, or without a record of karat.
     """
     metadata = open_table(path).metadata.metadata or {}
-    if _KEY not in metadata:
+    if KEY not in metadata:
         raise FileFormatError(f"{path} holds no record of karat: make it with karat score or karat probe")
     try:
-        content = json.loads(metadata[_KEY])
+        content = json.loads(metadata[KEY])
     except ValueError as error:
         raise FileFormatError(f"{path}: the record in its metadata is damaged ({error})") from error
     return from_dict(content, Columns(path))

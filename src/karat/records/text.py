@@ -27,11 +27,15 @@ from .verdict_text import verdict_blocks
 def text_of(record: Record) -> str:
     """A record as text, without colours; its warnings, which a terminal has apart, at the end."""
     output = io.StringIO()
-    found = record.health.warnings if isinstance(record, Scores) else getattr(record, "warnings", ())
-    warnings = [f"warning: {warning}" for warning in found]
+    warnings = [f"warning: {warning}" for warning in warnings_of(record)]
     console = Console(file=output, width=PIPED_WIDTH, highlight=False, no_color=True, soft_wrap=True)
     print_blocks(console, [*blocks_of(record), *warnings])
     return "\n".join(line.rstrip() for line in output.getvalue().splitlines())
+
+
+def warnings_of(record: Record) -> tuple[str, ...]:
+    """What not to trust of a record."""
+    return record.health.warnings if isinstance(record, Scores) else getattr(record, "warnings", ())
 
 
 def blocks_of(record: Record) -> list[Table | str]:

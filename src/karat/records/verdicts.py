@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from .kinds import UNKNOWN, Columns, Estimate, Numbers, Printed, Provenance, column_of
+from .tabular import Tabular
 
 # Below this, a difference is called significant (after Holm's correction where several are tested).
 LEVEL = 0.05
@@ -197,7 +198,7 @@ class ProbeShift(Numbers):
 
 
 @dataclass(frozen=True)
-class Comparison(Printed):
+class Comparison(Printed, Tabular):
     """Encoders on the same images: the first one and the others, each against the first.
 
     Attributes:

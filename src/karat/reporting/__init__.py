@@ -1,5 +1,5 @@
-"""Reports: what records say, as one HTML file that opens anywhere."""
+"""Reports: what runs and records say, as one HTML file that opens anywhere, as Markdown or as JSON."""
 
-from .html import report
+from .writing import report
 
 __all__ = ["report"]

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .._version import version
-from ..errors import FileFormatError, InputError
+from ..errors import FileFormatError
 from ..images import ImageSource
 from ..records import (
     SCHEMA,
@@ -20,12 +20,14 @@ from ..records import (
     Evaluation,
     Explanation,
     Faithfulness,
+    Finetuning,
     Metrics,
     Overlap,
     ProbeResult,
     Record,
     Scores,
     Selection,
+    Study,
 )
 from .compared import comparison_section
 from .compressed import compression_section
@@ -36,8 +38,11 @@ from .heatmaps import explanation_section
 from .labelling import calibration_section, selection_section
 from .overlapping import faithfulness_section, overlap_section
 from .samples import UNKNOWN, Samples, read_samples
+from .seen import features_section, kept_activations
+from .studied import study_section
 from .summary import probe_name, summary
 from .tables import class_table, head_table, health_table, pairs, provenance_table, score_table
+from .trained import finetuning_section
 from .whole_set import left_out_table, metrics_section
 
 Json = dict[str, Any]
@@ -49,7 +54,7 @@ def content(
     images: ImageSource | None = None,
     *,
     paths: Mapping[str, str] | None = None,
-    maps: Path | None = None,
+    folder: Path | None = None,
     by: str | None = None,
     title: str = "karat report",
     damaged: Mapping[str, str] | None = None,
@@ -60,30 +65,29 @@ def content(
         records: name -> record.
         images: pictures of the samples.
         paths: id -> path in `images`; None: the ids are those of `images`.
-        maps: a run's folder of heatmaps.
+        folder: the run's, where heatmaps and kept activations lie.
         by: the score that samples are ordered by; None: q_score, or the first score where there is none.
         title: of the page.
         damaged: name of a part that could not be read -> why.
 
     Returns:
-        {"schema", "title", "karat", "summary", "damaged", "sections"}, JSON values only; numbers that are not defined
-        are None. Each section has "kind", "record" (its name, where there are several of its kind, else None) and,
-        where it could not be made, nothing but "damaged": why. What else it has is said where it is made: of
+        {"schema", "title", "karat", "summary", "damaged", "notes", "sections", "runs"}, JSON values only; numbers that
+        are not defined are None. Each section has "kind", "record" (its name, where there are several of its kind, else
+        None) and, where it could not be made, nothing but "damaged": why. What else it has is said where it is made: of
         "evaluation" in `evaluation.evaluation_section`, of "calibration" and "selection" in `labelling`, of
         "explanation" in `heatmaps`, of "overlap" and "faithfulness" in `overlapping`, of "compression" in `compressed`,
-        of "metrics" in `whole_set`, of "comparison" in `compared`; the others in this module, from `tables`, `curves`
-        and `gallery`.
-
-    Raises:
-        InputError: no scores record has the score `by`.
+        of "metrics" in `whole_set`, of "comparison" in `compared`, of "features" in `seen`, of "finetuning" in
+        `trained`, of "study" in `studied`; the others in this module, from `tables`, `curves` and `gallery`. "notes"
+        say what was made smaller (`page_size`), "runs" are for several (`writing.page_of`).
     """
     scores, probes = _of(records, Scores), _of(records, ProbeResult)
-    _check(by, scores)
 
     @cache
     def samples(name: str) -> Samples:
         return read_samples(scores[name], list(probes.values()), _order(scores[name], by))
 
+    maps = None if folder is None else folder / "maps"
+    seen = {name: record for name, record in scores.items() if kept_activations(folder, name)}
     pictures: Pictures | None = None
     if images is not None:
         pictures = partial(_pictures, images, paths)
@@ -98,9 +102,12 @@ def content(
         *_sections("overlap", _of(records, Overlap), lambda name, record: overlap_section(record)),
         *_sections("faithfulness", _of(records, Faithfulness), lambda name, record: faithfulness_section(record)),
         *_sections("activation", scores, lambda name, record: _activation(record)),
+        *_sections("features", seen, lambda name, record: features_section(record, folder or Path(), pictures)),
         *_sections("compression", _of(records, Compression), lambda name, record: compression_section(record)),
         *_sections("metrics", _of(records, Metrics), lambda name, record: metrics_section(record)),
         *_sections("probe", probes, lambda name, record: _probe(record)),
+        *_sections("study", _of(records, Study), lambda name, record: study_section(record)),
+        *_sections("finetuning", _of(records, Finetuning), lambda name, record: finetuning_section(record)),
         *_sections("comparison", _of(records, Comparison), lambda name, record: comparison_section(record, pictures)),
     ]
     return {
@@ -109,7 +116,9 @@ def content(
         "karat": version(),
         "summary": summary(records),
         "damaged": [{"part": part, "why": why} for part, why in (damaged or {}).items()],
+        "notes": [],
         "sections": [*sections, {"kind": "provenance", "record": None, "records": provenance_table(records)}],
+        "runs": [],
     }
 
 
@@ -129,12 +138,6 @@ def _sections(kind: str, records: Mapping[str, _Kind], build: Callable[[str, _Ki
         except FileFormatError as error:
             body = {"damaged": str(error)}
         yield {"kind": kind, "record": name if len(records) > 1 else None, **body}
-
-
-def _check(by: str | None, scores: Mapping[str, Scores]) -> None:
-    known = dict.fromkeys(name for record in scores.values() for name in record.names)
-    if by is not None and by not in known:
-        raise InputError(f"by={by!r} is no score of this report: {', '.join(known) or 'it has none'}")
 
 
 def _order(scores: Scores, by: str | None) -> str:

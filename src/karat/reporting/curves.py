@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..records import Evaluation, ScoreEvaluation
+from .leaders import best, leading
 from .samples import RIGHT, UNKNOWN, WRONG, Samples
-from .summary import best, leading
 
 BINS = 40
 POINTS = 300

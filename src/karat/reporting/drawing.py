@@ -30,6 +30,11 @@ _LEGEND = {
 }  # fmt: skip
 _LINES = {"symbolType": "stroke", "symbolSize": 400, "symbolStrokeWidth": 2.5}
 SOLID, DASHED, DOTTED, DASH_DOT, SHORT = [1, 0], [7, 4], [2, 3], [8, 3, 2, 3], [4, 2]
+# The colour and dashes of each of several series; no two of the first fifteen are alike.
+SERIES = [
+    (color, dash) for dash in (SOLID, DASHED, DOTTED) for color in ("right", "wrong", "third", "ceiling", "muted")
+]
+_TAG, _ROLES, _LONG = re.compile("<[^>]*>"), re.compile(r' (?:role|class|aria-\w+)="[^"]*"'), re.compile(r"\d+\.\d{3,}")
 # Width of a letter at 12 px in a wide font: the renderer's own font may be narrower than the reader's.
 LETTER = 7.4
 
@@ -76,4 +81,9 @@ def svg(drawn: Any, width: int, height: int) -> str:
     for variable, color in COLORS.items():
         body = body.replace(f'"{color}"', f'"var(--{variable})"')
     box = re.search(r'viewBox="[\d. ]+"', start)
-    return f'<svg class="chart" {box[0] if box else ""} focusable="false">{body}'
+    return f'<svg class="chart" {box[0] if box else ""} focusable="false">{_TAG.sub(_plain, body)}'
+
+
+def _plain(tag: re.Match[str]) -> str:
+    """A tag without roles, which say nothing beside the figure's own words, and with numbers of two decimals."""
+    return _LONG.sub(lambda number: f"{float(number[0]):.2f}", _ROLES.sub("", tag[0]))

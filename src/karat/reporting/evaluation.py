@@ -9,7 +9,7 @@ from typing import Any
 from ..records import Evaluation, PairedTest, ScoreEvaluation, to_dict
 from .curves import risk_curves
 from .gallery import shortened
-from .summary import best, leading
+from .leaders import best, leading
 from .tables import defined, meaning
 
 # Of more classes, the ones of lowest accuracy are listed.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from .drawing import COLORS, DASH_DOT, DASHED, DOTTED, LETTER, SOLID, Json, altair, bare, chart, series, svg
+from .drawing import COLORS, DASH_DOT, DASHED, DOTTED, LETTER, SERIES, SOLID, Json, altair, bare, chart, series, svg
 
 
 def histogram(data: Json, *, width: int) -> str:
@@ -40,7 +41,7 @@ def auroc_intervals(rows: Sequence[Json], *, width: int) -> str:
     ends = [0.5, *(point[end] for point in points for end in ("value", "low", "high") if point[end] is not None)]
     domain = [max(0.0, min(ends) - 0.02), min(1.0, max(ends) + 0.02)]
     scale, axis = alt.Scale(domain=domain, nice=False, zero=False), alt.Axis(grid=False, tickCount=width // 110)
-    room = min(width / 3, LETTER * max(len(point["score"]) for point in points))
+    room = min(width / 2.4, LETTER * max(len(point["score"]) for point in points))
     names = bare(labelColor=COLORS["ink"], labelLimit=room, minExtent=room, grid=True, gridDash=[1, 4])
     y = alt.Y("score:N", sort=[point["score"] for point in points], title=None, axis=names)
     kinds = ["without labels", "with labels"]
@@ -94,3 +95,44 @@ def share_curve(data: Json, *, width: int) -> str:
     band = limits.mark_rect(color=COLORS["band"]).encode(x=alt.X("first:Q", scale=scale), x2="last:Q")
     name = limits.mark_text(text="discriminative", color=COLORS["ink"], baseline="top", dy=6, fontSize=12)
     return svg(band + line + name.encode(x=alt.X("middle:Q", scale=scale), y=alt.value(0)), width, 240)
+
+
+def spectrum(data: Json, *, width: int) -> str:
+    """Share of the variance along each principal direction, from `spectra.spectrum_curve`; both axes logarithmic."""
+    line = chart(_directions(data)).mark_line(color=COLORS["right"], strokeWidth=2).encode(**_spectral_axes())
+    if data["fitted"] is None:
+        return svg(line, width, 260)
+    first, last = data["fitted"]
+    limits = chart([{"first": first, "last": last, "middle": (first * last) ** 0.5}])
+    x = {name: _ranks(f"{name}:Q") for name in ("first", "middle")}
+    band = limits.mark_rect(color=COLORS["band"]).encode(x=x["first"], x2="last:Q")
+    name = limits.mark_text(text="α is fitted here", color=COLORS["ink"], baseline="top", dy=6, fontSize=12)
+    return svg(band + line + name.encode(x=x["middle"], y=altair().value(0)), width, 260)
+
+
+def spectra(curves: Sequence[Json], *, width: int) -> str:
+    """The spectra of several runs over each other, from `side_by_side.spectra`."""
+    points = [{"series": curve["name"], **point} for curve in curves for point in _directions(curve)]
+    names = [curve["name"] for curve in curves]
+    colors, dashes = zip(*(SERIES[index % len(SERIES)] for index in range(len(names))), strict=True)
+    told = series(names, colors, dashes, columns=1 if width < 400 else 3)
+    return svg(chart(points).mark_line(strokeWidth=2).encode(**_spectral_axes(), **told), width, 260)
+
+
+def _directions(data: Json) -> list[Json]:
+    return [{"rank": rank, "share": share} for rank, share in zip(data["rank"], data["share"], strict=True)]
+
+
+def _ranks(field: str) -> Any:
+    alt = altair()
+    x = alt.X(field, title="direction, by falling variance", scale=alt.Scale(type="log", nice=False))
+    return x.axis(grid=False, values=[10**power for power in range(8)], format=",d")
+
+
+def _spectral_axes() -> dict[str, Any]:
+    """Both axes logarithmic, with a line at each power of ten; a share is a percentage as long as that is short."""
+    alt = altair()
+    y = alt.Y("share:Q", title="share of the variance", scale=alt.Scale(type="log", nice=False))
+    shown = "datum.value < 0.0001 ? format(datum.value, '~e') : format(datum.value, '~p')"
+    powers = [10.0**power for power in range(-20, 1)]
+    return {"x": _ranks("rank:Q"), "y": y.axis(domain=False, ticks=False, values=powers, labelExpr=shown)}

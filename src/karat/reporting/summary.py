@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ..errors import FileFormatError
@@ -13,6 +13,7 @@ from ..records import (
     Compression,
     Estimate,
     Evaluation,
+    Finetuning,
     Metrics,
     Overlap,
     ProbeResult,
@@ -20,9 +21,13 @@ from ..records import (
     Record,
     ScoreEvaluation,
     Scores,
+    Study,
 )
 from ..records.overlap_text import prior_verdict
 from ..records.verdicts import LEVEL
+from .leaders import best, informative, leading
+from .studied import study_verdict
+from .trained import training_headline
 
 # Below this AUROC an informative score is called weak (ours).
 GOOD_AUROC = 0.7
@@ -40,41 +45,27 @@ def summary(records: Mapping[str, Record]) -> dict[str, Any]:
     """Headline, findings, warnings and next steps, as sentences."""
     evaluations = [record for record in records.values() if isinstance(record, Evaluation)]
     scores = [record for record in records.values() if isinstance(record, Scores)]
-    verdict = _verdict(evaluations, scores)
+    verdict = _verdict(evaluations, scores) if evaluations or scores else _of_training(records)
     return {
         "tone": verdict.tone,
         "headline": verdict.sentence,
-        "findings": [
-            *_probe_findings(records),
-            *(line for each in evaluations for line in _evaluation_findings(each)),
-            *(line for record in records.values() for line in _further_findings(record)),
-        ],
+        "findings": [line for line in _findings(records, evaluations) if line != verdict.sentence],
         "warnings": _unique(warning for record in records.values() for warning in _warnings(record)),
         "next_steps": _next_steps(records, evaluations, scores),
     }
 
 
+def _findings(records: Mapping[str, Record], evaluations: list[Evaluation]) -> Iterator[str]:
+    yield from _probe_findings(records)
+    for evaluation in evaluations:
+        yield from _evaluation_findings(evaluation)
+    for record in records.values():
+        yield from _further_findings(record)
+
+
 def probe_name(probe: ProbeResult) -> str:
     """What kind of probe it is."""
     return "kNN probe" if probe.provenance.function == "knn_probe" else "linear probe"
-
-
-def leading(evaluation: Evaluation) -> ScoreEvaluation | None:
-    """The row that the summary is about: q_score, else the best score without labels."""
-    rows = {row.score: row for row in evaluation.rows}
-    return rows.get("q_score") or best(evaluation, labelled=False)
-
-
-def best(evaluation: Evaluation, *, labelled: bool) -> ScoreEvaluation | None:
-    """The row with the highest AUROC among the scores with, or without, labels; `random` does not compete."""
-    rows = [row for row in evaluation.rows if row.labelled is labelled and row.score != "random"]
-    rows = [row for row in rows if not math.isnan(row.auroc.value)]
-    return max(rows, key=lambda row: row.auroc.value, default=None)
-
-
-def informative(row: ScoreEvaluation) -> bool:
-    """Whether the whole interval of AUROC lies above the 0.5 of a coin."""
-    return row.auroc.low > 0.5
 
 
 def _verdict(evaluations: list[Evaluation], scores: list[Scores]) -> Verdict:
@@ -91,6 +82,15 @@ def _verdict(evaluations: list[Evaluation], scores: list[Scores]) -> Verdict:
     if row.auroc.high < 0.5:
         return Verdict("poor", f"{row.score} points the wrong way here: wrong samples score higher than right ones.")
     return Verdict("poor", f"{row.score} is not informative here: it does no better than a coin.")
+
+
+def _of_training(records: Mapping[str, Record]) -> Verdict:
+    """What a study or a training says, where nothing is scored; of a study rather than of one of its runs."""
+    studies = [record for record in records.values() if isinstance(record, Study)]
+    if studies:
+        return Verdict(*study_verdict(studies[0]))
+    trainings = [record for record in records.values() if isinstance(record, Finetuning)]
+    return Verdict("unknown", training_headline(trainings[0])) if trainings else _verdict([], [])
 
 
 def _probe_findings(records: Mapping[str, Record]) -> list[str]:
@@ -145,6 +145,10 @@ def _further_findings(record: Record) -> list[str]:
             return [_probe_shift(shift) for shift in record.probes]
         case Overlap():
             return _overlap_findings(record)
+        case Study():
+            return [record.verdict]
+        case Finetuning():
+            return [training_headline(record)]
         case _:
             return []
 
@@ -175,6 +179,9 @@ def _next_steps(records: Mapping[str, Record], evaluations: list[Evaluation], sc
     steps = []
     if any(record.health.warnings for record in scores):
         steps.append("Settle the warnings first: until then the numbers may not mean what one hopes.")
+    trained = _after_training(records)
+    if trained and not (scores or evaluations):
+        return trained
     if not scores:
         steps.append("Score the embeddings: karat score EMB.")
     if not evaluations:
@@ -185,7 +192,31 @@ def _next_steps(records: Mapping[str, Record], evaluations: list[Evaluation], sc
         steps.extend(_advice(evaluation))
     if not any(isinstance(record, Metrics) for record in records.values()):
         steps.append("For numbers of the whole set, to compare checkpoints by: karat measure EMB.")
-    return _unique(steps)
+    return _unique([*steps, *trained])
+
+
+def _after_training(records: Mapping[str, Record]) -> list[str]:
+    """What to do after a training; a study has answered the first question already."""
+    studies = [record for record in records.values() if isinstance(record, Study)]
+    trained = any(isinstance(record, Finetuning) for record in records.values())
+    steps = []
+    if trained and not studies:
+        steps.append(
+            "One run says little: compare it with the same run without the terms and with Lasso, over several seeds "
+            "(karat finetune --study)."
+        )
+    if trained:
+        steps.append(
+            "To see which samples moved: karat extract with the encoder before and after, karat score and karat probe "
+            "each, then karat compare RUN RUN."
+        )
+    if any(study_verdict(study)[0] == "poor" for study in studies):
+        steps.append(
+            "Do not count on the Q-Score's terms here: try longer training, more seeds, or other lambda1 and lambda2."
+        )
+    elif studies:
+        steps.append("Train with the same settings on all images, with the encoder of best accuracy among the seeds.")
+    return steps
 
 
 def _advice(evaluation: Evaluation) -> list[str]:

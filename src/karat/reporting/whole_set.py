@@ -7,6 +7,7 @@ from typing import Any
 
 from ..catalog import ROWS
 from ..records import Curve, Metrics, to_dict
+from .spectra import spectrum_curve
 from .tables import better, defined, meaning
 
 Json = dict[str, Any]
@@ -17,7 +18,7 @@ def metrics_section(metrics: Metrics) -> Json:
 
     Returns:
         "n", "d", "warnings"; "rows": "metric", "value", "meaning", "better", "source"; "left_out" of `left_out_table`;
-        "curves" of `convergence_table`.
+        "spectrum" of `spectra.spectrum_curve`; "curves" of `convergence_table`.
     """
     return {
         "n": metrics.n,
@@ -25,6 +26,7 @@ def metrics_section(metrics: Metrics) -> Json:
         "warnings": list(metrics.warnings),
         "rows": metric_table(metrics),
         "left_out": left_out_table(metrics.left_out),
+        "spectrum": spectrum_curve(metrics.spectrum),
         "curves": convergence_table(metrics.curves),
     }
 

@@ -17,6 +17,7 @@ from ..embeddings import Embeddings, as_embeddings
 from ..errors import InputError, OutputError
 from ..health import Progress, Tally, WatchedRows
 from ..records import Health, Provenance, Scores, Summary
+from ..records.files import TABLES, check_name
 from ..sink import Distribution, Sink
 from ..spool import ActivationFiles, DiskSpool, MemorySpool
 from ..stats.activations import Activations, refuse_bad
@@ -78,7 +79,8 @@ def score(
         on_bad_rows: "error" refuses rows with NaN or infinity, and samples that the views or an encoder lack; "drop"
             gives them null scores (of views and ensemble only, where it is these that lack them).
         threads: how many to use (default: KARAT_NUM_THREADS, else all).
-        out: a Parquet file to write.
+        out: a file to write: .parquet, which holds the record too, is streamed, and is what karat reads; .csv and
+            .arrow are for other programs (see `Scores.write`), and their columns wait in memory.
         keep_activations: also write activations/ and features.parquet beside `out`.
         overwrite: replace outputs that exist.
         progress: called with (rows done, rows in all).
@@ -216,10 +218,9 @@ def _check_output(out: str | Path | None, *, keep_activations: bool, overwrite: 
         return None
     target = Path(out)
     refuse_existing(target, overwrite=overwrite)
-    if target.suffix != ".parquet":
-        raise InputError(
-            f"{target} is no name for the scores, which are a Parquet file: {target.with_suffix('.parquet')}"
-        )
+    check_name(target, "scores", among=TABLES)
+    if keep_activations and target.suffix != ".parquet":
+        raise InputError(f"keep_activations needs scores in a Parquet file beside them: {target.stem}.parquet")
     if not target.parent.is_dir():
         raise OutputError(f"{target} could not be written: there is no folder {target.parent}")
     return target

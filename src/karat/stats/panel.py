@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -57,10 +57,13 @@ class Spectral:
     Attributes:
         values: by name.
         rank: of h, uncentred; None where no metric needed it.
+        shares: of the variance along each principal direction, falling, [min(n, d)]: eigenvalues of the covariance over
+            their sum, all 0 where the rows are the same; empty where no metric needed them.
     """
 
     values: Values
     rank: int | None
+    shares: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
 
 def spectral_metrics(h: Rows, names: Names) -> Spectral:
@@ -79,17 +82,27 @@ def spectral_metrics(h: Rows, names: Names) -> Spectral:
     values: Values = {}
     sigma = None
     if "coherence" in names:
-        eigenvalues, vectors = np.linalg.eigh(gram.uncentred)
-        sigma = roots_of(eigenvalues[::-1])
+        squares, vectors = np.linalg.eigh(gram.uncentred)
+        sigma = roots_of(squares[::-1])
         values["coherence"] = coherence_of(h, gram.unit, sigma, vectors[:, ::-1])
     elif plain:
         sigma = singular_values_of(gram.uncentred)
     if sigma is not None:
         values |= {name: _OF_SIGMA[name](sigma) for name in plain}
+    shares = np.zeros(0)
     if centred:
         centred_sigma = singular_values_of(gram.centred)
         values |= {name: _OF_CENTRED_SIGMA[name](centred_sigma) for name in centred}
-    return Spectral(values, None if sigma is None else int(np.count_nonzero(sigma)))
+        shares = _shares(centred_sigma)
+    return Spectral(values, None if sigma is None else int(np.count_nonzero(sigma)), shares)
+
+
+def _shares(sigma: np.ndarray) -> np.ndarray:
+    """The squares of falling numbers, over their sum."""
+    if not sigma.any():
+        return np.zeros(len(sigma))
+    squares = (sigma / sigma[0]) ** 2
+    return squares / squares.sum()
 
 
 def pair_metrics(h: np.ndarray, names: Names, *, seed: int) -> Values:
